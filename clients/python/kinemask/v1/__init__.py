@@ -1,0 +1,1 @@
+"""Generated stubs of the API. Do not edit; see protos/generate.py."""
