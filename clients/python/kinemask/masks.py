@@ -14,7 +14,6 @@ from typing import NamedTuple, TypeAlias
 import cv2
 import numpy as np
 import numpy.typing as npt
-
 from kinemask.images import ImageDecodeError, ImageTooLargeError, probe
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
@@ -52,9 +51,7 @@ def encode_rle(mask: Mask, box_xyxy: tuple[float, float, float, float] | None = 
     return _counts_to_string(_mask_to_counts(mask, _window(mask, box_xyxy)))
 
 
-def decode_rle(
-    counts: bytes, height: int, width: int, max_pixels: int = MAX_MASK_PIXELS
-) -> Mask:
+def decode_rle(counts: bytes, height: int, width: int, max_pixels: int = MAX_MASK_PIXELS) -> Mask:
     """The `(height, width)` bool mask of a COCO compressed RLE string.
 
     Raises:
@@ -103,9 +100,7 @@ def encode_packed(mask: Mask) -> bytes:
     return np.packbits(mask, axis=None).tobytes()
 
 
-def decode_packed(
-    data: bytes, height: int, width: int, max_pixels: int = MAX_MASK_PIXELS
-) -> Mask:
+def decode_packed(data: bytes, height: int, width: int, max_pixels: int = MAX_MASK_PIXELS) -> Mask:
     """The `(height, width)` bool mask of packed bits; padding bits at the end are ignored.
 
     Raises:
@@ -122,11 +117,10 @@ def decode_packed(
 
 
 def encode_png_mask(mask: Mask) -> bytes:
-    """A greyscale PNG, 255 for foreground and 0 for background."""
+    """A PNG of one bit per pixel, white for foreground and black for background."""
     _check_mask(mask)
-    ok, encoded = cv2.imencode(
-        ".png", mask.view(np.uint8) * np.uint8(255), [cv2.IMWRITE_PNG_COMPRESSION, 1]
-    )
+    options = [cv2.IMWRITE_PNG_BILEVEL, 1, cv2.IMWRITE_PNG_COMPRESSION, 1]
+    ok, encoded = cv2.imencode(".png", mask.view(np.uint8) * np.uint8(255), options)
     if not ok:
         raise ValueError(f"PNG encoder refused a mask of shape {mask.shape}")
     return encoded.tobytes()
@@ -223,7 +217,7 @@ def _mask_to_counts(mask: Mask, window: _Window) -> _Counts:
     edges = np.flatnonzero(padded[1:] != padded[:-1]) + window.x_min * height
     if not len(edges):
         return np.array([total], np.int64)
-    counts = np.diff(edges, prepend=0, append=total)
+    counts: _Counts = np.diff(edges, prepend=0, append=total)
     return counts[:-1] if counts[-1] == 0 else counts
 
 
