@@ -1,0 +1,1 @@
+"""What every Kinemask service shares: server, settings, health, errors, metrics, batching."""

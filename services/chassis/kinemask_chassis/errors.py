@@ -1,0 +1,274 @@
+"""Errors a client is meant to see, and how any exception becomes a `google.rpc.Status`.
+
+Raise a `ServiceError` (through the small constructors below) for what a client can act on.
+Anything else that escapes a handler is a fault of ours: INTERNAL, a request id, nothing leaked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NoReturn, Protocol
+
+import grpc
+import structlog
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+from grpc_status import rpc_status
+
+from kinemask_chassis import context as rpc_context
+
+DOMAIN = "kinemask"
+# A status travels in HTTP/2 trailers, which peers refuse beyond 8 KiB: base64, percent-encoding
+# and the message (sent twice) have to fit as well.
+_MAX_MESSAGE_BYTES = 512
+_MAX_METADATA_BYTES = 512
+_MAX_VIOLATIONS_BYTES = 2600
+_MAX_FIELD_BYTES = 200
+_MAX_DESCRIPTION_BYTES = 400
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One field that does not hold what it should."""
+
+    field: str
+    """Path from the request, such as `options.prompts[3]`."""
+    description: str
+    """What was expected and what came."""
+
+
+class ServiceError(Exception):
+    """An error with a gRPC code, a machine-readable reason and whatever helps the client."""
+
+    def __init__(
+        self,
+        code: grpc.StatusCode,
+        message: str,
+        *,
+        reason: str,
+        violations: Iterable[Violation] = (),
+        retry_after_s: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+        domain: str = DOMAIN,
+    ) -> None:
+        """`reason` is UPPER_SNAKE; `retry_after_s` becomes RetryInfo, `metadata` ErrorInfo's."""
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.reason = reason
+        self.violations = tuple(violations)
+        self.retry_after_s = retry_after_s
+        self.metadata = dict(metadata or {})
+        self.domain = domain
+
+    def to_status(self) -> Status:
+        """The `google.rpc.Status` with ErrorInfo, then BadRequest and RetryInfo where they apply.
+
+        Long texts are cut so that the status fits into a response's trailers; ErrorInfo's metadata
+        then says under `violations_left_out` how many violations had no room.
+        """
+        shown = _that_fit(self.violations)
+        left_out = len(self.violations) - len(shown)
+        extra = {"violations_left_out": str(left_out)} if left_out else {}
+        number: int = self.code.value[0]
+        status = Status(code=number, message=_cut(self.message, _MAX_MESSAGE_BYTES))
+        info = ErrorInfo(
+            reason=self.reason, domain=self.domain, metadata=_small(self.metadata) | extra
+        )
+        status.details.add().Pack(info)
+        if shown:
+            status.details.add().Pack(_bad_request(shown))
+        if self.retry_after_s is not None:
+            status.details.add().Pack(RetryInfo(retry_delay=_duration(self.retry_after_s)))
+        return status
+
+
+def invalid(field: str, description: str, *, reason: str = "INVALID_FIELD") -> ServiceError:
+    """INVALID_ARGUMENT about one field of the request."""
+    return invalid_fields([Violation(field, description)], reason=reason)
+
+
+def invalid_fields(
+    violations: Iterable[Violation], *, reason: str = "INVALID_FIELD"
+) -> ServiceError:
+    """INVALID_ARGUMENT about several fields; the message names the first.
+
+    Raises:
+        ValueError: there are no violations.
+    """
+    found = tuple(violations)
+    if not found:
+        raise ValueError("expected at least one violation, got none")
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    message = f"{found[0].field}: {found[0].description}{more}"
+    return ServiceError(grpc.StatusCode.INVALID_ARGUMENT, message, reason=reason, violations=found)
+
+
+def not_found(message: str, *, reason: str = "NOT_FOUND", **metadata: str) -> ServiceError:
+    """NOT_FOUND: the thing that was named is not there."""
+    return ServiceError(grpc.StatusCode.NOT_FOUND, message, reason=reason, metadata=metadata)
+
+
+def failed_precondition(message: str, *, reason: str, **metadata: str) -> ServiceError:
+    """FAILED_PRECONDITION: something must be done first; the message says what."""
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    return ServiceError(code, message, reason=reason, metadata=metadata)
+
+
+def exhausted(message: str, reason: str, retry_after_s: float | None = None) -> ServiceError:
+    """RESOURCE_EXHAUSTED: no room now; the same call may succeed after `retry_after_s`."""
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    return ServiceError(code, message, reason=reason, retry_after_s=retry_after_s)
+
+
+def unavailable(
+    message: str, *, reason: str = "UNAVAILABLE", retry_after_s: float | None = None
+) -> ServiceError:
+    """UNAVAILABLE: this replica, or one it needs, cannot serve now."""
+    code = grpc.StatusCode.UNAVAILABLE
+    return ServiceError(code, message, reason=reason, retry_after_s=retry_after_s)
+
+
+def data_loss(message: str, *, reason: str = "DATA_DAMAGED") -> ServiceError:
+    """DATA_LOSS: bytes that should be whole are not, such as a damaged resume token."""
+    return ServiceError(grpc.StatusCode.DATA_LOSS, message, reason=reason)
+
+
+def aborted(message: str, *, reason: str) -> ServiceError:
+    """ABORTED: given up on purpose, such as a frame dropped for a newer one."""
+    return ServiceError(grpc.StatusCode.ABORTED, message, reason=reason)
+
+
+def deadline_exceeded(message: str, *, reason: str = "DEADLINE_EXCEEDED") -> ServiceError:
+    """DEADLINE_EXCEEDED: the time the client gave was over before the work began or ended."""
+    return ServiceError(grpc.StatusCode.DEADLINE_EXCEEDED, message, reason=reason)
+
+
+def unimplemented(message: str, *, reason: str = "UNIMPLEMENTED") -> ServiceError:
+    """UNIMPLEMENTED: the rpc, or what it asks for, is not built here."""
+    return ServiceError(grpc.StatusCode.UNIMPLEMENTED, message, reason=reason)
+
+
+def status_from_exception(exc: BaseException) -> Status:
+    """What a client gets for `exc`.
+
+    A ServiceError is taken as it is, a downstream call's error keeps its status, an rpc that is
+    not written yet is UNIMPLEMENTED. Anything else, ValueError too, is a fault of ours: logged
+    with its traceback and answered as INTERNAL with the request id alone.
+
+    Raises:
+        asyncio.CancelledError: `exc` is one; cancellation is nobody's error.
+    """
+    if isinstance(exc, asyncio.CancelledError):
+        raise exc
+    if isinstance(exc, ServiceError):
+        return exc.to_status()
+    if isinstance(exc, grpc.aio.AioRpcError):
+        return _downstream_status(exc)
+    if isinstance(exc, NotImplementedError):
+        return unimplemented("this rpc is not implemented by this service").to_status()
+    return _internal_status(exc)
+
+
+class Abortable(Protocol):
+    """The part of `grpc.aio.ServicerContext` that `abort` needs."""
+
+    async def abort(
+        self, code: grpc.StatusCode, details: str = ..., trailing_metadata: _Trailers = ...
+    ) -> NoReturn: ...
+
+    def trailing_metadata(self) -> object: ...
+
+
+_Trailers = tuple[tuple[str, str | bytes], ...]
+
+
+async def abort(context: Abortable, error: BaseException | Status) -> NoReturn:
+    """End the rpc with the error's status and details; trailers set before are kept."""
+    status = error if isinstance(error, Status) else status_from_exception(error)
+    rich = rpc_status.to_status(status)
+    already = context.trailing_metadata()
+    kept = tuple(already) if isinstance(already, tuple) else ()
+    await context.abort(rich.code, rich.details, (*kept, *rich.trailing_metadata))
+
+
+def _internal_status(exc: BaseException) -> Status:
+    request_id = rpc_context.request_id() or rpc_context.accepted_request_id(None)
+    _log.error("unexpected_error", error_id=request_id, exc_info=exc)
+    return ServiceError(
+        grpc.StatusCode.INTERNAL,
+        f"internal error; the server's log has more under request id {request_id}",
+        reason="INTERNAL",
+        metadata={"request_id": request_id},
+    ).to_status()
+
+
+def _downstream_status(exc: grpc.aio.AioRpcError) -> Status:
+    """The status of a call to another service, with its details if it sent any."""
+    for key, value in exc.trailing_metadata() or ():
+        if key == "grpc-status-details-bin" and isinstance(value, bytes):
+            try:
+                status = Status.FromString(value)
+            except DecodeError:  # a proxy may have mangled it: code and message are still good
+                break
+            if status.code == exc.code().value[0]:
+                return status
+    return ServiceError(
+        exc.code(), exc.details() or "a service behind this one failed", reason="DOWNSTREAM_FAILED"
+    ).to_status()
+
+
+def _that_fit(violations: tuple[Violation, ...]) -> list[Violation]:
+    """The leading violations that fit into the trailers, their texts cut."""
+    shown: list[Violation] = []
+    room = _MAX_VIOLATIONS_BYTES
+    for violation in violations:
+        field = _cut(violation.field, _MAX_FIELD_BYTES)
+        description = _cut(violation.description, _MAX_DESCRIPTION_BYTES)
+        room -= len(field.encode()) + len(description.encode()) + 8
+        if room < 0:
+            break
+        shown.append(Violation(field, description))
+    return shown
+
+
+def _small(metadata: Mapping[str, str]) -> dict[str, str]:
+    """The leading entries of ErrorInfo's metadata that fit, values cut."""
+    kept: dict[str, str] = {}
+    room = _MAX_METADATA_BYTES
+    for key, value in metadata.items():
+        text = _cut(value, max(room - len(key) - 8, 0))
+        room -= len(key) + len(text.encode()) + 8
+        if room < 0:
+            break
+        kept[key] = text
+    return kept
+
+
+def _cut(text: str, max_bytes: int) -> str:
+    """`text`, or what of it fits into `max_bytes` of UTF-8 with an ellipsis."""
+    # Lone surrogates cannot be sent at all.
+    raw = text.encode("utf-8", "replace")
+    if len(raw) <= max_bytes:
+        return raw.decode()
+    return raw[: max(max_bytes - 3, 0)].decode("utf-8", "ignore") + "…"
+
+
+def _bad_request(violations: Iterable[Violation]) -> BadRequest:
+    return BadRequest(
+        field_violations=[
+            BadRequest.FieldViolation(field=v.field, description=v.description) for v in violations
+        ]
+    )
+
+
+def _duration(seconds: float) -> Duration:
+    whole = math.floor(max(seconds, 0.0))
+    return Duration(seconds=whole, nanos=int((max(seconds, 0.0) - whole) * 1e9))
