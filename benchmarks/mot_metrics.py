@@ -3,8 +3,8 @@
 Written from the papers, all figures over one sequence or summed over several:
   CLEAR MOT: Bernardin and Stiefelhagen, "Evaluating multiple object tracking performance: the
     CLEAR MOT metrics", 2008. Details the paper leaves open follow py-motmetrics, whose counts are
-    those of published tables: a pair matched earlier is kept while it still overlaps, however long ago that
-    was, and an identity switch is any change from the object's last match.
+    those of published tables: a pair matched earlier is kept while it still overlaps, however
+    long ago that was, and an identity switch is any change from the object's last match.
   IDF1: Ristani et al., "Performance measures and a data set for multi-target, multi-camera
     tracking", 2016. One global one-to-one assignment of identities.
   HOTA: Luiten et al., "HOTA: a higher order metric for evaluating multi-object tracking", 2021.
