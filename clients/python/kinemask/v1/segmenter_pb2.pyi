@@ -166,12 +166,18 @@ class SegmentImageRequest(_message.Message):
     CANDIDATES_FIELD_NUMBER: _builtins.int
     MASK_ENCODING_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    TIER_FIELD_NUMBER: _builtins.int
+    INPUT_SIZE_PX_FIELD_NUMBER: _builtins.int
     candidates: _builtins.int
     """Masks to offer for each prompt, best first: 1..3. Default 0: 1."""
     mask_encoding: _media_pb2.MaskEncoding.ValueType
     """How masks travel. Default RLE."""
     model: _builtins.str
     """The model's name. Default "auto"."""
+    tier: Global___ComputeTier.ValueType
+    """How exact the arithmetic is. Engines that know only one ignore it."""
+    input_size_px: _builtins.int
+    """Side of the square the model sees, in pixels. Default 0: the model's own."""
     @_builtins.property
     def image(self) -> _media_pb2.Image:
         """The picture."""
@@ -188,10 +194,12 @@ class SegmentImageRequest(_message.Message):
         candidates: _builtins.int = ...,
         mask_encoding: _media_pb2.MaskEncoding.ValueType = ...,
         model: _builtins.str = ...,
+        tier: Global___ComputeTier.ValueType = ...,
+        input_size_px: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "image", b"image", "mask_encoding", b"mask_encoding", "model", b"model", "prompts", b"prompts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "image", b"image", "input_size_px", b"input_size_px", "mask_encoding", b"mask_encoding", "model", b"model", "prompts", b"prompts", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -287,6 +295,8 @@ class SegmentEverythingRequest(_message.Message):
     MIN_AREA_PX_FIELD_NUMBER: _builtins.int
     MASK_ENCODING_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    TIER_FIELD_NUMBER: _builtins.int
+    INPUT_SIZE_PX_FIELD_NUMBER: _builtins.int
     points_per_side: _builtins.int
     """Points along each side of the prompt grid. Default 0: 32."""
     score_threshold: _builtins.float
@@ -301,6 +311,10 @@ class SegmentEverythingRequest(_message.Message):
     """How masks travel. Default RLE."""
     model: _builtins.str
     """The model's name. Default "auto"."""
+    tier: Global___ComputeTier.ValueType
+    """How exact the arithmetic is. Engines that know only one ignore it."""
+    input_size_px: _builtins.int
+    """Side of the square the model sees, in pixels. Default 0: the model's own."""
     @_builtins.property
     def image(self) -> _media_pb2.Image:
         """The picture."""
@@ -316,10 +330,12 @@ class SegmentEverythingRequest(_message.Message):
         min_area_px: _builtins.int = ...,
         mask_encoding: _media_pb2.MaskEncoding.ValueType = ...,
         model: _builtins.str = ...,
+        tier: Global___ComputeTier.ValueType = ...,
+        input_size_px: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_overlap_threshold", b"_overlap_threshold", "_score_threshold", b"_score_threshold", "_stability_threshold", b"_stability_threshold", "image", b"image", "overlap_threshold", b"overlap_threshold", "score_threshold", b"score_threshold", "stability_threshold", b"stability_threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_overlap_threshold", b"_overlap_threshold", "_score_threshold", b"_score_threshold", "_stability_threshold", b"_stability_threshold", "image", b"image", "mask_encoding", b"mask_encoding", "min_area_px", b"min_area_px", "model", b"model", "overlap_threshold", b"overlap_threshold", "points_per_side", b"points_per_side", "score_threshold", b"score_threshold", "stability_threshold", b"stability_threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_overlap_threshold", b"_overlap_threshold", "_score_threshold", b"_score_threshold", "_stability_threshold", b"_stability_threshold", "image", b"image", "input_size_px", b"input_size_px", "mask_encoding", b"mask_encoding", "min_area_px", b"min_area_px", "model", b"model", "overlap_threshold", b"overlap_threshold", "points_per_side", b"points_per_side", "score_threshold", b"score_threshold", "stability_threshold", b"stability_threshold", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__overlap_threshold: _TypeAlias = _typing.Literal["overlap_threshold"]  # noqa: Y015
     _WhichOneofArgType__overlap_threshold: _TypeAlias = _typing.Literal["_overlap_threshold", b"_overlap_threshold"]  # noqa: Y015
@@ -395,6 +411,8 @@ class SegmentVideoConfig(_message.Message):
     RETAINED_FRAMES_FIELD_NUMBER: _builtins.int
     MAX_CONDITIONING_FRAMES_FIELD_NUMBER: _builtins.int
     MAX_OBJECTS_FIELD_NUMBER: _builtins.int
+    OFFLOAD_RETAINED_FRAMES_FIELD_NUMBER: _builtins.int
+    FILL_HOLE_AREA_PX_FIELD_NUMBER: _builtins.int
     mask_encoding: _media_pb2.MaskEncoding.ValueType
     """How masks travel. Default RLE."""
     model: _builtins.str
@@ -411,6 +429,14 @@ class SegmentVideoConfig(_message.Message):
     """Prompted frames the model keeps attending to: at least 2. Default 0: the engine's own."""
     max_objects: _builtins.int
     """Objects that may be followed at once. Default 0: the service's own (64)."""
+    offload_retained_frames: _builtins.bool
+    """True to keep retained frames in host memory, for windows that do not fit on the device; slower to
+    prompt. Default false. Engines that hold them there anyway leave it as it is.
+    """
+    fill_hole_area_px: _builtins.int
+    """Holes in masks up to so many pixels, at the model's own mask size, are filled; 0: none. Default: the
+    engine's own. Engines that fill none leave it as it is.
+    """
     @_builtins.property
     def stream(self) -> _streams_pb2.StreamOptions:
         """Window, policy, resumption."""
@@ -427,12 +453,16 @@ class SegmentVideoConfig(_message.Message):
         retained_frames: _builtins.int = ...,
         max_conditioning_frames: _builtins.int = ...,
         max_objects: _builtins.int = ...,
+        offload_retained_frames: _builtins.bool = ...,
+        fill_hole_area_px: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["stream", b"stream"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_fill_hole_area_px", b"_fill_hole_area_px", "fill_hole_area_px", b"fill_hole_area_px", "stream", b"stream"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_size_px", b"input_size_px", "mask_encoding", b"mask_encoding", "max_conditioning_frames", b"max_conditioning_frames", "max_objects", b"max_objects", "memory_policy", b"memory_policy", "model", b"model", "retained_frames", b"retained_frames", "stream", b"stream", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fill_hole_area_px", b"_fill_hole_area_px", "fill_hole_area_px", b"fill_hole_area_px", "input_size_px", b"input_size_px", "mask_encoding", b"mask_encoding", "max_conditioning_frames", b"max_conditioning_frames", "max_objects", b"max_objects", "memory_policy", b"memory_policy", "model", b"model", "offload_retained_frames", b"offload_retained_frames", "retained_frames", b"retained_frames", "stream", b"stream", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__fill_hole_area_px: _TypeAlias = _typing.Literal["fill_hole_area_px"]  # noqa: Y015
+    _WhichOneofArgType__fill_hole_area_px: _TypeAlias = _typing.Literal["_fill_hole_area_px", b"_fill_hole_area_px"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__fill_hole_area_px) -> _WhichOneofReturnType__fill_hole_area_px | None: ...
 
 Global___SegmentVideoConfig: _TypeAlias = SegmentVideoConfig  # noqa: Y015
 
@@ -448,6 +478,8 @@ class SegmentVideoEdit(_message.Message):
     REMOVE_FIELD_NUMBER: _builtins.int
     CLEAR_FIELD_NUMBER: _builtins.int
     PROPAGATE_FIELD_NUMBER: _builtins.int
+    CLEAR_FRAME_FIELD_NUMBER: _builtins.int
+    STOP_FIELD_NUMBER: _builtins.int
     edit_id: _builtins.int
     """Chosen by the client; named in the answer."""
     frame_id: _builtins.int
@@ -468,6 +500,16 @@ class SegmentVideoEdit(_message.Message):
     def propagate(self) -> Global___Propagation:
         """Propagates inside the retained window; answers come as `propagated`."""
 
+    @_builtins.property
+    def clear_frame(self) -> Global___ObjectRemoval:
+        """Clears what was prompted for an object on that frame only; its other prompts stay. A prompt edit
+        on the frame after it begins afresh.
+        """
+
+    @_builtins.property
+    def stop(self) -> Global___PropagationStop:
+        """Stops a propagation after the frame it is at; its last answer then has status CANCELLED."""
+
     def __init__(
         self,
         *,
@@ -477,14 +519,16 @@ class SegmentVideoEdit(_message.Message):
         remove: Global___ObjectRemoval | None = ...,
         clear: Global___ObjectRemoval | None = ...,
         propagate: Global___Propagation | None = ...,
+        clear_frame: Global___ObjectRemoval | None = ...,
+        stop: Global___PropagationStop | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_frame_id", b"_frame_id", "action", b"action", "clear", b"clear", "frame_id", b"frame_id", "prompt", b"prompt", "propagate", b"propagate", "remove", b"remove"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_frame_id", b"_frame_id", "action", b"action", "clear", b"clear", "clear_frame", b"clear_frame", "frame_id", b"frame_id", "prompt", b"prompt", "propagate", b"propagate", "remove", b"remove", "stop", b"stop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_frame_id", b"_frame_id", "action", b"action", "clear", b"clear", "edit_id", b"edit_id", "frame_id", b"frame_id", "prompt", b"prompt", "propagate", b"propagate", "remove", b"remove"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_frame_id", b"_frame_id", "action", b"action", "clear", b"clear", "clear_frame", b"clear_frame", "edit_id", b"edit_id", "frame_id", b"frame_id", "prompt", b"prompt", "propagate", b"propagate", "remove", b"remove", "stop", b"stop"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__frame_id: _TypeAlias = _typing.Literal["frame_id"]  # noqa: Y015
     _WhichOneofArgType__frame_id: _TypeAlias = _typing.Literal["_frame_id", b"_frame_id"]  # noqa: Y015
-    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["prompt", "remove", "clear", "propagate"]  # noqa: Y015
+    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["prompt", "remove", "clear", "propagate", "clear_frame", "stop"]  # noqa: Y015
     _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__frame_id) -> _WhichOneofReturnType__frame_id | None: ...
@@ -542,6 +586,28 @@ class Propagation(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Propagation: _TypeAlias = Propagation  # noqa: Y015
+
+@_typing.final
+class PropagationStop(_message.Message):
+    """Which propagation to stop."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROPAGATION_EDIT_ID_FIELD_NUMBER: _builtins.int
+    propagation_edit_id: _builtins.int
+    """The edit that asked for it."""
+    def __init__(
+        self,
+        *,
+        propagation_edit_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["propagation_edit_id", b"propagation_edit_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PropagationStop: _TypeAlias = PropagationStop  # noqa: Y015
 
 @_typing.final
 class SegmentVideoRequest(_message.Message):
