@@ -272,3 +272,23 @@ def _bad_request(violations: Iterable[Violation]) -> BadRequest:
 def _duration(seconds: float) -> Duration:
     whole = math.floor(max(seconds, 0.0))
     return Duration(seconds=whole, nanos=int((max(seconds, 0.0) - whole) * 1e9))
+
+
+def from_status(status: Status) -> ServiceError:
+    """The ServiceError that `status` was made of, to pass on what another service said."""
+    info, bad, retry = ErrorInfo(), BadRequest(), RetryInfo()
+    for detail in status.details:
+        for known in (info, bad, retry):
+            detail.Unpack(known)
+    code = next(c for c in grpc.StatusCode if c.value[0] == status.code)
+    violations = [Violation(v.field, v.description) for v in bad.field_violations]
+    after_s = retry.retry_delay.ToTimedelta().total_seconds()
+    return ServiceError(
+        code,
+        status.message,
+        reason=info.reason or "DOWNSTREAM_FAILED",
+        violations=violations,
+        retry_after_s=after_s or None,
+        metadata=dict(info.metadata),
+        domain=info.domain or DOMAIN,
+    )

@@ -507,46 +507,6 @@ class TrackJobPrompt(_message.Message):
 Global___TrackJobPrompt: _TypeAlias = TrackJobPrompt  # noqa: Y015
 
 @_typing.final
-class AdaptiveDetection(_message.Message):
-    """Detects more often when something happens, and less often when nothing does."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    DISABLED_FIELD_NUMBER: _builtins.int
-    MIN_EVERY_N_FRAMES_FIELD_NUMBER: _builtins.int
-    MAX_EVERY_N_FRAMES_FIELD_NUMBER: _builtins.int
-    SCENE_CUT_THRESHOLD_FIELD_NUMBER: _builtins.int
-    disabled: _builtins.bool
-    """True to detect on every n-th frame whatever happens. Default false."""
-    min_every_n_frames: _builtins.int
-    """Frames between two detections at least. Default 0: 1."""
-    max_every_n_frames: _builtins.int
-    """Frames between two detections at most; not less than the least. Default 0: 4 times the detect
-    stage's every_n_frames.
-    """
-    scene_cut_threshold: _builtins.float
-    """How different a frame must be from the one before to count as a scene cut, which is detected on
-    at once: 0..1. Default 0.5.
-    """
-    def __init__(
-        self,
-        *,
-        disabled: _builtins.bool = ...,
-        min_every_n_frames: _builtins.int = ...,
-        max_every_n_frames: _builtins.int = ...,
-        scene_cut_threshold: _builtins.float | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_scene_cut_threshold", b"_scene_cut_threshold", "scene_cut_threshold", b"scene_cut_threshold"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_scene_cut_threshold", b"_scene_cut_threshold", "disabled", b"disabled", "max_every_n_frames", b"max_every_n_frames", "min_every_n_frames", b"min_every_n_frames", "scene_cut_threshold", b"scene_cut_threshold"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__scene_cut_threshold: _TypeAlias = _typing.Literal["scene_cut_threshold"]  # noqa: Y015
-    _WhichOneofArgType__scene_cut_threshold: _TypeAlias = _typing.Literal["_scene_cut_threshold", b"_scene_cut_threshold"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__scene_cut_threshold) -> _WhichOneofReturnType__scene_cut_threshold | None: ...
-
-Global___AdaptiveDetection: _TypeAlias = AdaptiveDetection  # noqa: Y015
-
-@_typing.final
 class BackwardFill(_message.Message):
     """Carries an object that was first detected on a frame back to where it entered."""
 
@@ -707,7 +667,7 @@ class TrackJobSpec(_message.Message):
         """Gives faces names. Default: no names. Its budget_ms is not used."""
 
     @_builtins.property
-    def adaptive(self) -> Global___AdaptiveDetection:
+    def adaptive(self) -> _live_pb2.AdaptiveDetection:
         """When to detect. Default: adaptive."""
 
     @_builtins.property
@@ -732,7 +692,7 @@ class TrackJobSpec(_message.Message):
         track: _live_pb2.TrackStage | None = ...,
         segment: _live_pb2.SegmentStage | None = ...,
         faces: _live_pb2.FacesStage | None = ...,
-        adaptive: Global___AdaptiveDetection | None = ...,
+        adaptive: _live_pb2.AdaptiveDetection | None = ...,
         backward_fill: Global___BackwardFill | None = ...,
         leak_guard: Global___LeakGuard | None = ...,
         rules: Global___ObjectRules | None = ...,

@@ -24,6 +24,7 @@ _sym_db = _symbol_database.Default()
 
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from kinemask.v1 import detector_pb2 as kinemask_dot_v1_dot_detector__pb2
+from kinemask.v1 import faces_pb2 as kinemask_dot_v1_dot_faces__pb2
 from kinemask.v1 import limits_pb2 as kinemask_dot_v1_dot_limits__pb2
 from kinemask.v1 import media_pb2 as kinemask_dot_v1_dot_media__pb2
 from kinemask.v1 import segmenter_pb2 as kinemask_dot_v1_dot_segmenter__pb2
@@ -31,13 +32,19 @@ from kinemask.v1 import streams_pb2 as kinemask_dot_v1_dot_streams__pb2
 from kinemask.v1 import tracker_pb2 as kinemask_dot_v1_dot_tracker__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16kinemask/v1/live.proto\x12\x0bkinemask.v1\x1a\x17google/rpc/status.proto\x1a\x1akinemask/v1/detector.proto\x1a\x18kinemask/v1/limits.proto\x1a\x17kinemask/v1/media.proto\x1a\x1bkinemask/v1/segmenter.proto\x1a\x19kinemask/v1/streams.proto\x1a\x19kinemask/v1/tracker.proto\"\x97\x01\n\x0b\x44\x65tectStage\x12\x33\n\x07options\x18\x01 \x01(\x0b\x32\x1a.kinemask.v1.DetectOptionsB\x06\xb2\xc8\x18\x02\x18\x01\x12%\n\x0e\x65very_n_frames\x18\x02 \x01(\rB\r\xb2\xc8\x18\t\x11\x00\x00\x00\x00\x00j\xf8@\x12,\n\x06timing\x18\x03 \x01(\x0e\x32\x1c.kinemask.v1.DetectionTiming\"[\n\nTrackStage\x12\x19\n\talgorithm\x18\x01 \x01(\tB\x06\xb2\xc8\x18\x02(d\x12\x32\n\nparameters\x18\x02 \x01(\x0b\x32\x1e.kinemask.v1.TrackerParameters\"\xfc\x01\n\x0cSegmentStage\x12\x16\n\x05model\x18\x01 \x01(\tB\x07\xb2\xc8\x18\x03(\xc8\x01\x12\x30\n\rmask_encoding\x18\x02 \x01(\x0e\x32\x19.kinemask.v1.MaskEncoding\x12\"\n\x0bmax_objects\x18\x03 \x01(\rB\r\xb2\xc8\x18\t\x11\x00\x00\x00\x00\x00\x00\x90@\x12\x30\n\rmemory_policy\x18\x04 \x01(\x0e\x32\x19.kinemask.v1.MemoryPolicy\x12&\n\x04tier\x18\x05 \x01(\x0e\x32\x18.kinemask.v1.ComputeTier\x12$\n\rinput_size_px\x18\x06 \x01(\rB\r\xb2\xc8\x18\t\x11\x00\x00\x00\x00\x00\x00\xb0@\"\xa3\x01\n\nFacesStage\x12\x1d\n\ngallery_id\x18\x01 \x01(\tB\t\xb2\xc8\x18\x05\x18\x01(\xc8\x01\x12.\n\tthreshold\x18\x02 \x01(\x02\x42\x16\xb2\xc8\x18\x12\t\x00\x00\x00\x00\x00\x00\xf0\xbf\x11\x00\x00\x00\x00\x00\x00\xf0?H\x00\x88\x01\x01\x12 \n\tbudget_ms\x18\x03 \x01(\rB\r\xb2\xc8\x18\t\x11\x00\x00\x00\x00\x00L\xed@\x12\x16\n\x05model\x18\x04 \x01(\tB\x07\xb2\xc8\x18\x03(\xc8\x01\x42\x0c\n\n_threshold\"M\n\x0c\x43\x61ptionStage\x12%\n\x0e\x65very_n_frames\x18\x01 \x01(\rB\r\xb2\xc8\x18\t\x11\x00\x00\x00\x00\x00j\xf8@\x12\x16\n\x05model\x18\x02 \x01(\tB\x07\xb2\xc8\x18\x03(\xc8\x01\"\xde\x01\n\x06\x45\x66\x66\x65\x63t\x12\x16\n\x04name\x18\x01 \x01(\tB\x08\xb2\xc8\x18\x04\x18\x01(2\x12.\n\tintensity\x18\x02 \x01(\x02\x42\x16\xb2\xc8\x18\x12\t\x00\x00\x00\x00\x00\x00\x00\x00\x11\x00\x00\x00\x00\x00\x00\xf0?H\x00\x88\x01\x01\x12%\n\tcolor_rgb\x18\x03 \x01(\rB\r\xb2\xc8\x18\t\x11\x00\x00\x00\xe0\xff\xffoAH\x01\x88\x01\x01\x12\x1e\n\x07grow_px\x18\x04 \x01(\rB\r\xb2\xc8\x18\t\x11\x00\x00\x00\x00\x00@\x8f@\x12)\n\x06region\x18\x05 \x01(\x0e\x32\x19.kinemask.v1.EffectRegionB\x0c\n\n_intensityB\x0c\n\n_color_rgb\"\xa2\x01\n\x0b\x45\x66\x66\x65\x63tStage\x12.\n\x07\x65\x66\x66\x65\x63ts\x18\x01 \x03(\x0b\x32\x13.kinemask.v1.EffectB\x08\xb2\xc8\x18\x04\x18\x01 \x08\x12\x1f\n\x0c\x65xcept_names\x18\x02 \x03(\tB\t\xb2\xc8\x18\x05 d(\xc8\x01\x12\x1d\n\nonly_names\x18\x03 \x03(\tB\t\xb2\xc8\x18\x05 d(\xc8\x01\x12#\n\x0cjpeg_quality\x18\x04 \x01(\rB\r\xb2\xc8\x18\t\x11\x00\x00\x00\x00\x00\x00Y@\"\xb6\x02\n\x0cStreamConfig\x12*\n\x06stream\x18\x01 \x01(\x0b\x32\x1a.kinemask.v1.StreamOptions\x12(\n\x06\x64\x65tect\x18\x02 \x01(\x0b\x32\x18.kinemask.v1.DetectStage\x12&\n\x05track\x18\x03 \x01(\x0b\x32\x17.kinemask.v1.TrackStage\x12*\n\x07segment\x18\x04 \x01(\x0b\x32\x19.kinemask.v1.SegmentStage\x12&\n\x05\x66\x61\x63\x65s\x18\x05 \x01(\x0b\x32\x17.kinemask.v1.FacesStage\x12*\n\x07\x63\x61ption\x18\x06 \x01(\x0b\x32\x19.kinemask.v1.CaptionStage\x12(\n\x06\x65\x66\x66\x65\x63t\x18\x07 \x01(\x0b\x32\x18.kinemask.v1.EffectStage\"\xcc\x02\n\nStreamEdit\x12\x0f\n\x07\x65\x64it_id\x18\x01 \x01(\x04\x12\x15\n\x08\x66rame_id\x18\x02 \x01(\x04H\x01\x88\x01\x01\x12+\n\x06prompt\x18\x03 \x01(\x0b\x32\x19.kinemask.v1.ObjectPromptH\x00\x12,\n\x06remove\x18\x04 \x01(\x0b\x32\x1a.kinemask.v1.ObjectRemovalH\x00\x12*\n\x06\x64\x65tect\x18\x05 \x01(\x0b\x32\x18.kinemask.v1.DetectStageH\x00\x12*\n\x06\x65\x66\x66\x65\x63t\x18\x06 \x01(\x0b\x32\x18.kinemask.v1.EffectStageH\x00\x12,\n\x07\x63\x61ption\x18\x07 \x01(\x0b\x32\x19.kinemask.v1.CaptionStageH\x00\x12\x16\n\x05label\x18\x08 \x01(\tB\x07\xb2\xc8\x18\x03(\xc8\x01\x42\x10\n\x06\x61\x63tion\x12\x06\xba\xc8\x18\x02\x08\x01\x42\x0b\n\t_frame_id\"\xcf\x01\n\rStreamRequest\x12+\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x19.kinemask.v1.StreamConfigH\x00\x12#\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x12.kinemask.v1.FrameH\x00\x12\'\n\x04\x65\x64it\x18\x03 \x01(\x0b\x32\x17.kinemask.v1.StreamEditH\x00\x12\x30\n\x08snapshot\x18\x04 \x01(\x0b\x32\x1c.kinemask.v1.SnapshotRequestH\x00\x42\x11\n\x07message\x12\x06\xba\xc8\x18\x02\x08\x01\"\xbf\x01\n\x0bStageReport\x12!\n\x05stage\x18\x01 \x01(\x0e\x32\x12.kinemask.v1.Stage\x12\x10\n\x08total_ms\x18\x02 \x01(\x02\x12#\n\x06timing\x18\x03 \x01(\x0b\x32\x13.kinemask.v1.Timing\x12$\n\x08\x64\x65graded\x18\x04 \x01(\x0b\x32\x12.google.rpc.Status\x12\x1c\n\x0fsource_frame_id\x18\x05 \x01(\x04H\x00\x88\x01\x01\x42\x12\n\x10_source_frame_id\"\x8e\x01\n\rStreamStarted\x12)\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x19.kinemask.v1.StreamConfig\x12\'\n\x05terms\x18\x02 \x01(\x0b\x32\x18.kinemask.v1.StreamTerms\x12)\n\x06stages\x18\x03 \x03(\x0b\x32\x19.kinemask.v1.StageService\"\x82\x01\n\x0cStageService\x12!\n\x05stage\x18\x01 \x01(\x0e\x32\x12.kinemask.v1.Stage\x12)\n\x07service\x18\x02 \x01(\x0b\x32\x18.kinemask.v1.ServiceInfo\x12$\n\x08\x64\x65graded\x18\x03 \x01(\x0b\x32\x12.google.rpc.Status\"R\n\nObjectName\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\nsimilarity\x18\x03 \x01(\x02\x12\x0f\n\x07\x64\x65\x63ided\x18\x04 \x01(\x08\"\xed\x01\n\nLiveObject\x12\x11\n\tobject_id\x18\x01 \x01(\r\x12\r\n\x05label\x18\x02 \x01(\t\x12\x0e\n\x06prompt\x18\x03 \x01(\t\x12\r\n\x05score\x18\x04 \x01(\x02\x12\x1d\n\x03\x62ox\x18\x05 \x01(\x0b\x32\x10.kinemask.v1.Box\x12\x1f\n\x04mask\x18\x06 \x01(\x0b\x32\x11.kinemask.v1.Mask\x12&\n\x05state\x18\x07 \x01(\x0e\x32\x17.kinemask.v1.TrackState\x12%\n\x04name\x18\x08 \x01(\x0b\x32\x17.kinemask.v1.ObjectName\x12\x0f\n\x07\x61rea_px\x18\t \x01(\r\"\xa8\x02\n\x0cStreamResult\x12\x10\n\x08\x66rame_id\x18\x01 \x01(\x04\x12\x17\n\x0f\x63\x61pture_time_us\x18\x02 \x01(\x03\x12(\n\x07objects\x18\x03 \x03(\x0b\x32\x17.kinemask.v1.LiveObject\x12\r\n\x05width\x18\x04 \x01(\r\x12\x0e\n\x06height\x18\x05 \x01(\r\x12(\n\x06stages\x18\x06 \x03(\x0b\x32\x18.kinemask.v1.StageReport\x12#\n\x06timing\x18\x07 \x01(\x0b\x32\x13.kinemask.v1.Timing\x12\x10\n\x08rendered\x18\x08 \x01(\x0c\x12\x0f\n\x07\x63\x61ption\x18\t \x01(\t\x12\x1d\n\x10\x63\x61ption_frame_id\x18\n \x01(\x04H\x00\x88\x01\x01\x42\x13\n\x11_caption_frame_id\"\xd2\x02\n\x0eStreamResponse\x12-\n\x07started\x18\x01 \x01(\x0b\x32\x1a.kinemask.v1.StreamStartedH\x00\x12+\n\x06result\x18\x02 \x01(\x0b\x32\x19.kinemask.v1.StreamResultH\x00\x12(\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x17.kinemask.v1.FrameErrorH\x00\x12-\n\x07skipped\x18\x04 \x01(\x0b\x32\x1a.kinemask.v1.FramesSkippedH\x00\x12\'\n\x04\x65\x64it\x18\x05 \x01(\x0b\x32\x17.kinemask.v1.EditResultH\x00\x12/\n\x08snapshot\x18\x06 \x01(\x0b\x32\x1b.kinemask.v1.StreamSnapshotH\x00\x12&\n\x07go_away\x18\x07 \x01(\x0b\x32\x13.kinemask.v1.GoAwayH\x00\x42\t\n\x07message\"\x15\n\x13ListServicesRequest\"|\n\rServiceStatus\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x11\n\taddresses\x18\x02 \x03(\t\x12\x0f\n\x07serving\x18\x03 \x01(\x08\x12&\n\x06models\x18\x04 \x03(\x0b\x32\x16.kinemask.v1.ModelInfo\x12\x0e\n\x06reason\x18\x05 \x01(\t\"o\n\x14ListServicesResponse\x12,\n\x08services\x18\x01 \x03(\x0b\x32\x1a.kinemask.v1.ServiceStatus\x12)\n\x07gateway\x18\x02 \x01(\x0b\x32\x18.kinemask.v1.ServiceInfo*j\n\x0f\x44\x65tectionTiming\x12 \n\x1c\x44\x45TECTION_TIMING_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45TECTION_TIMING_ASYNC\x10\x01\x12\x19\n\x15\x44\x45TECTION_TIMING_SYNC\x10\x02*\\\n\x0c\x45\x66\x66\x65\x63tRegion\x12\x1d\n\x19\x45\x46\x46\x45\x43T_REGION_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45\x46\x46\x45\x43T_REGION_MASK\x10\x01\x12\x15\n\x11\x45\x46\x46\x45\x43T_REGION_BOX\x10\x02*\x8a\x01\n\x05Stage\x12\x15\n\x11STAGE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTAGE_DETECT\x10\x01\x12\x0f\n\x0bSTAGE_TRACK\x10\x02\x12\x11\n\rSTAGE_SEGMENT\x10\x03\x12\x0f\n\x0bSTAGE_FACES\x10\x04\x12\x11\n\rSTAGE_CAPTION\x10\x05\x12\x10\n\x0cSTAGE_EFFECT\x10\x06\x32\xa9\x01\n\x0bLiveService\x12\x45\n\x06Stream\x12\x1a.kinemask.v1.StreamRequest\x1a\x1b.kinemask.v1.StreamResponse(\x01\x30\x01\x12S\n\x0cListServices\x12 .kinemask.v1.ListServicesRequest\x1a!.kinemask.v1.ListServicesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16kinemask/v1/live.proto\x12\x0bkinemask.v1\x1a\x17google/rpc/status.proto\x1a\x1akinemask/v1/detector.proto\x1a\x17kinemask/v1/faces.proto\x1a\x18kinemask/v1/limits.proto\x1a\x17kinemask/v1/media.proto\x1a\x1bkinemask/v1/segmenter.proto\x1a\x19kinemask/v1/streams.proto\x1a\x19kinemask/v1/tracker.proto\"\xcd\x01\n\x11\x41\x64\x61ptiveDetection\x12\x10\n\x08\x64isabled\x18\x01 \x01(\x08\x12)\n\x12min_every_n_frames\x18\x02 \x01(\rB\r\xb2\xc8\x18\t\x11\x00\x00\x00\x00\x00j\xf8@\x12)\n\x12max_every_n_frames\x18\x03 \x01(\rB\r\xb2\xc8\x18\t\x11\x00\x00\x00\x00\x00j\xf8@\x12\x38\n\x13scene_cut_threshold\x18\x04 \x01(\x02\x42\x16\xb2\xc8\x18\x12\t\x00\x00\x00\x00\x00\x00\x00\x00\x11\x00\x00\x00\x00\x00\x00\xf0?H\x00\x88\x01\x01\x42\x16\n\x14_scene_cut_threshold\"\xc9\x01\n\x0b\x44\x65tectStage\x12\x33\n\x07options\x18\x01 \x01(\x0b\x32\x1a.kinemask.v1.DetectOptionsB\x06\xb2\xc8\x18\x02\x18\x01\x12%\n\x0e\x65very_n_frames\x18\x02 \x01(\rB\r\xb2\xc8\x18\t\x11\x00\x00\x00\x00\x00j\xf8@\x12,\n\x06timing\x18\x03 \x01(\x0e\x32\x1c.kinemask.v1.DetectionTiming\x12\x30\n\x08\x61\x64\x61ptive\x18\x04 \x01(\x0b\x32\x1e.kinemask.v1.AdaptiveDetection\"[\n\nTrackStage\x12\x19\n\talgorithm\x18\x01 \x01(\tB\x06\xb2\xc8\x18\x02(d\x12\x32\n\nparameters\x18\x02 \x01(\x0b\x32\x1e.kinemask.v1.TrackerParameters\"\xfc\x01\n\x0cSegmentStage\x12\x16\n\x05model\x18\x01 \x01(\tB\x07\xb2\xc8\x18\x03(\xc8\x01\x12\x30\n\rmask_encoding\x18\x02 \x01(\x0e\x32\x19.kinemask.v1.MaskEncoding\x12\"\n\x0bmax_objects\x18\x03 \x01(\rB\r\xb2\xc8\x18\t\x11\x00\x00\x00\x00\x00\x00\x90@\x12\x30\n\rmemory_policy\x18\x04 \x01(\x0e\x32\x19.kinemask.v1.MemoryPolicy\x12&\n\x04tier\x18\x05 \x01(\x0e\x32\x18.kinemask.v1.ComputeTier\x12$\n\rinput_size_px\x18\x06 \x01(\rB\r\xb2\xc8\x18\t\x11\x00\x00\x00\x00\x00\x00\xb0@\"\xc3\x02\n\nFacesStage\x12\x1d\n\ngallery_id\x18\x01 \x01(\tB\t\xb2\xc8\x18\x05\x18\x01(\xc8\x01\x12.\n\tthreshold\x18\x02 \x01(\x02\x42\x16\xb2\xc8\x18\x12\t\x00\x00\x00\x00\x00\x00\xf0\xbf\x11\x00\x00\x00\x00\x00\x00\xf0?H\x00\x88\x01\x01\x12 \n\tbudget_ms\x18\x03 \x01(\rB\r\xb2\xc8\x18\t\x11\x00\x00\x00\x00\x00L\xed@\x12\x16\n\x05model\x18\x04 \x01(\tB\x07\xb2\xc8\x18\x03(\xc8\x01\x12/\n\nmin_margin\x18\x05 \x01(\x02\x42\x16\xb2\xc8\x18\x12\t\x00\x00\x00\x00\x00\x00\x00\x00\x11\x00\x00\x00\x00\x00\x00\x00@H\x01\x88\x01\x01\x12\x35\n\x0f\x65nrol_strangers\x18\x06 \x01(\x0b\x32\x1c.kinemask.v1.StrangerOptions\x12\'\n\x05votes\x18\x07 \x01(\x0b\x32\x18.kinemask.v1.VoteOptionsB\x0c\n\n_thresholdB\r\n\x0b_min_margin\"M\n\x0c\x43\x61ptionStage\x12%\n\x0e\x65very_n_frames\x18\x01 \x01(\rB\r\xb2\xc8\x18\t\x11\x00\x00\x00\x00\x00j\xf8@\x12\x16\n\x05model\x18\x02 \x01(\tB\x07\xb2\xc8\x18\x03(\xc8\x01\"\x8d\x02\n\x06\x45\x66\x66\x65\x63t\x12\x16\n\x04name\x18\x01 \x01(\tB\x08\xb2\xc8\x18\x04\x18\x01(2\x12.\n\tintensity\x18\x02 \x01(\x02\x42\x16\xb2\xc8\x18\x12\t\x00\x00\x00\x00\x00\x00\x00\x00\x11\x00\x00\x00\x00\x00\x00\xf0?H\x00\x88\x01\x01\x12%\n\tcolor_rgb\x18\x03 \x01(\rB\r\xb2\xc8\x18\t\x11\x00\x00\x00\xe0\xff\xffoAH\x01\x88\x01\x01\x12\x1e\n\x07grow_px\x18\x04 \x01(\rB\r\xb2\xc8\x18\t\x11\x00\x00\x00\x00\x00@\x8f@\x12)\n\x06region\x18\x05 \x01(\x0e\x32\x19.kinemask.v1.EffectRegion\x12-\n\rgrow_fraction\x18\x06 \x01(\x02\x42\x16\xb2\xc8\x18\x12\t\x00\x00\x00\x00\x00\x00\x00\x00\x11\x00\x00\x00\x00\x00\x00\x00@B\x0c\n\n_intensityB\x0c\n\n_color_rgb\"\xa2\x01\n\x0b\x45\x66\x66\x65\x63tStage\x12.\n\x07\x65\x66\x66\x65\x63ts\x18\x01 \x03(\x0b\x32\x13.kinemask.v1.EffectB\x08\xb2\xc8\x18\x04\x18\x01 \x08\x12\x1f\n\x0c\x65xcept_names\x18\x02 \x03(\tB\t\xb2\xc8\x18\x05 d(\xc8\x01\x12\x1d\n\nonly_names\x18\x03 \x03(\tB\t\xb2\xc8\x18\x05 d(\xc8\x01\x12#\n\x0cjpeg_quality\x18\x04 \x01(\rB\r\xb2\xc8\x18\t\x11\x00\x00\x00\x00\x00\x00Y@\"\xb6\x02\n\x0cStreamConfig\x12*\n\x06stream\x18\x01 \x01(\x0b\x32\x1a.kinemask.v1.StreamOptions\x12(\n\x06\x64\x65tect\x18\x02 \x01(\x0b\x32\x18.kinemask.v1.DetectStage\x12&\n\x05track\x18\x03 \x01(\x0b\x32\x17.kinemask.v1.TrackStage\x12*\n\x07segment\x18\x04 \x01(\x0b\x32\x19.kinemask.v1.SegmentStage\x12&\n\x05\x66\x61\x63\x65s\x18\x05 \x01(\x0b\x32\x17.kinemask.v1.FacesStage\x12*\n\x07\x63\x61ption\x18\x06 \x01(\x0b\x32\x19.kinemask.v1.CaptionStage\x12(\n\x06\x65\x66\x66\x65\x63t\x18\x07 \x01(\x0b\x32\x18.kinemask.v1.EffectStage\"\xad\x03\n\nStreamEdit\x12\x0f\n\x07\x65\x64it_id\x18\x01 \x01(\x04\x12\x15\n\x08\x66rame_id\x18\x02 \x01(\x04H\x01\x88\x01\x01\x12+\n\x06prompt\x18\x03 \x01(\x0b\x32\x19.kinemask.v1.ObjectPromptH\x00\x12,\n\x06remove\x18\x04 \x01(\x0b\x32\x1a.kinemask.v1.ObjectRemovalH\x00\x12*\n\x06\x64\x65tect\x18\x05 \x01(\x0b\x32\x18.kinemask.v1.DetectStageH\x00\x12*\n\x06\x65\x66\x66\x65\x63t\x18\x06 \x01(\x0b\x32\x18.kinemask.v1.EffectStageH\x00\x12,\n\x07\x63\x61ption\x18\x07 \x01(\x0b\x32\x19.kinemask.v1.CaptionStageH\x00\x12/\n\nnot_person\x18\t \x01(\x0b\x32\x19.kinemask.v1.ObjectPersonH\x00\x12.\n\tis_person\x18\n \x01(\x0b\x32\x19.kinemask.v1.ObjectPersonH\x00\x12\x16\n\x05label\x18\x08 \x01(\tB\x07\xb2\xc8\x18\x03(\xc8\x01\x42\x10\n\x06\x61\x63tion\x12\x06\xba\xc8\x18\x02\x08\x01\x42\x0b\n\t_frame_id\"N\n\x0cObjectPerson\x12 \n\tobject_id\x18\x01 \x01(\rB\r\xb2\xc8\x18\t\t\x00\x00\x00\x00\x00\x00\xf0?\x12\x1c\n\tperson_id\x18\x02 \x01(\tB\t\xb2\xc8\x18\x05\x18\x01(\xc8\x01\"\xcf\x01\n\rStreamRequest\x12+\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x19.kinemask.v1.StreamConfigH\x00\x12#\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x12.kinemask.v1.FrameH\x00\x12\'\n\x04\x65\x64it\x18\x03 \x01(\x0b\x32\x17.kinemask.v1.StreamEditH\x00\x12\x30\n\x08snapshot\x18\x04 \x01(\x0b\x32\x1c.kinemask.v1.SnapshotRequestH\x00\x42\x11\n\x07message\x12\x06\xba\xc8\x18\x02\x08\x01\"\xbf\x01\n\x0bStageReport\x12!\n\x05stage\x18\x01 \x01(\x0e\x32\x12.kinemask.v1.Stage\x12\x10\n\x08total_ms\x18\x02 \x01(\x02\x12#\n\x06timing\x18\x03 \x01(\x0b\x32\x13.kinemask.v1.Timing\x12$\n\x08\x64\x65graded\x18\x04 \x01(\x0b\x32\x12.google.rpc.Status\x12\x1c\n\x0fsource_frame_id\x18\x05 \x01(\x04H\x00\x88\x01\x01\x42\x12\n\x10_source_frame_id\"\x8e\x01\n\rStreamStarted\x12)\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x19.kinemask.v1.StreamConfig\x12\'\n\x05terms\x18\x02 \x01(\x0b\x32\x18.kinemask.v1.StreamTerms\x12)\n\x06stages\x18\x03 \x03(\x0b\x32\x19.kinemask.v1.StageService\"\x82\x01\n\x0cStageService\x12!\n\x05stage\x18\x01 \x01(\x0e\x32\x12.kinemask.v1.Stage\x12)\n\x07service\x18\x02 \x01(\x0b\x32\x18.kinemask.v1.ServiceInfo\x12$\n\x08\x64\x65graded\x18\x03 \x01(\x0b\x32\x12.google.rpc.Status\"}\n\nObjectName\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\nsimilarity\x18\x03 \x01(\x02\x12\x0f\n\x07\x64\x65\x63ided\x18\x04 \x01(\x08\x12)\n\x06\x61\x63tion\x18\x05 \x01(\x0b\x32\x19.kinemask.v1.PersonAction\"\xed\x01\n\nLiveObject\x12\x11\n\tobject_id\x18\x01 \x01(\r\x12\r\n\x05label\x18\x02 \x01(\t\x12\x0e\n\x06prompt\x18\x03 \x01(\t\x12\r\n\x05score\x18\x04 \x01(\x02\x12\x1d\n\x03\x62ox\x18\x05 \x01(\x0b\x32\x10.kinemask.v1.Box\x12\x1f\n\x04mask\x18\x06 \x01(\x0b\x32\x11.kinemask.v1.Mask\x12&\n\x05state\x18\x07 \x01(\x0e\x32\x17.kinemask.v1.TrackState\x12%\n\x04name\x18\x08 \x01(\x0b\x32\x17.kinemask.v1.ObjectName\x12\x0f\n\x07\x61rea_px\x18\t \x01(\r\"\xa8\x02\n\x0cStreamResult\x12\x10\n\x08\x66rame_id\x18\x01 \x01(\x04\x12\x17\n\x0f\x63\x61pture_time_us\x18\x02 \x01(\x03\x12(\n\x07objects\x18\x03 \x03(\x0b\x32\x17.kinemask.v1.LiveObject\x12\r\n\x05width\x18\x04 \x01(\r\x12\x0e\n\x06height\x18\x05 \x01(\r\x12(\n\x06stages\x18\x06 \x03(\x0b\x32\x18.kinemask.v1.StageReport\x12#\n\x06timing\x18\x07 \x01(\x0b\x32\x13.kinemask.v1.Timing\x12\x10\n\x08rendered\x18\x08 \x01(\x0c\x12\x0f\n\x07\x63\x61ption\x18\t \x01(\t\x12\x1d\n\x10\x63\x61ption_frame_id\x18\n \x01(\x04H\x00\x88\x01\x01\x42\x13\n\x11_caption_frame_id\"\xd2\x02\n\x0eStreamResponse\x12-\n\x07started\x18\x01 \x01(\x0b\x32\x1a.kinemask.v1.StreamStartedH\x00\x12+\n\x06result\x18\x02 \x01(\x0b\x32\x19.kinemask.v1.StreamResultH\x00\x12(\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x17.kinemask.v1.FrameErrorH\x00\x12-\n\x07skipped\x18\x04 \x01(\x0b\x32\x1a.kinemask.v1.FramesSkippedH\x00\x12\'\n\x04\x65\x64it\x18\x05 \x01(\x0b\x32\x17.kinemask.v1.EditResultH\x00\x12/\n\x08snapshot\x18\x06 \x01(\x0b\x32\x1b.kinemask.v1.StreamSnapshotH\x00\x12&\n\x07go_away\x18\x07 \x01(\x0b\x32\x13.kinemask.v1.GoAwayH\x00\x42\t\n\x07message\"\x15\n\x13ListServicesRequest\"|\n\rServiceStatus\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x11\n\taddresses\x18\x02 \x03(\t\x12\x0f\n\x07serving\x18\x03 \x01(\x08\x12&\n\x06models\x18\x04 \x03(\x0b\x32\x16.kinemask.v1.ModelInfo\x12\x0e\n\x06reason\x18\x05 \x01(\t\"o\n\x14ListServicesResponse\x12,\n\x08services\x18\x01 \x03(\x0b\x32\x1a.kinemask.v1.ServiceStatus\x12)\n\x07gateway\x18\x02 \x01(\x0b\x32\x18.kinemask.v1.ServiceInfo*j\n\x0f\x44\x65tectionTiming\x12 \n\x1c\x44\x45TECTION_TIMING_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45TECTION_TIMING_ASYNC\x10\x01\x12\x19\n\x15\x44\x45TECTION_TIMING_SYNC\x10\x02*\\\n\x0c\x45\x66\x66\x65\x63tRegion\x12\x1d\n\x19\x45\x46\x46\x45\x43T_REGION_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45\x46\x46\x45\x43T_REGION_MASK\x10\x01\x12\x15\n\x11\x45\x46\x46\x45\x43T_REGION_BOX\x10\x02*\x8a\x01\n\x05Stage\x12\x15\n\x11STAGE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTAGE_DETECT\x10\x01\x12\x0f\n\x0bSTAGE_TRACK\x10\x02\x12\x11\n\rSTAGE_SEGMENT\x10\x03\x12\x0f\n\x0bSTAGE_FACES\x10\x04\x12\x11\n\rSTAGE_CAPTION\x10\x05\x12\x10\n\x0cSTAGE_EFFECT\x10\x06\x32\xa9\x01\n\x0bLiveService\x12\x45\n\x06Stream\x12\x1a.kinemask.v1.StreamRequest\x1a\x1b.kinemask.v1.StreamResponse(\x01\x30\x01\x12S\n\x0cListServices\x12 .kinemask.v1.ListServicesRequest\x1a!.kinemask.v1.ListServicesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'kinemask.v1.live_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_ADAPTIVEDETECTION'].fields_by_name['min_every_n_frames']._loaded_options = None
+  _globals['_ADAPTIVEDETECTION'].fields_by_name['min_every_n_frames']._serialized_options = b'\262\310\030\t\021\000\000\000\000\000j\370@'
+  _globals['_ADAPTIVEDETECTION'].fields_by_name['max_every_n_frames']._loaded_options = None
+  _globals['_ADAPTIVEDETECTION'].fields_by_name['max_every_n_frames']._serialized_options = b'\262\310\030\t\021\000\000\000\000\000j\370@'
+  _globals['_ADAPTIVEDETECTION'].fields_by_name['scene_cut_threshold']._loaded_options = None
+  _globals['_ADAPTIVEDETECTION'].fields_by_name['scene_cut_threshold']._serialized_options = b'\262\310\030\022\t\000\000\000\000\000\000\000\000\021\000\000\000\000\000\000\360?'
   _globals['_DETECTSTAGE'].fields_by_name['options']._loaded_options = None
   _globals['_DETECTSTAGE'].fields_by_name['options']._serialized_options = b'\262\310\030\002\030\001'
   _globals['_DETECTSTAGE'].fields_by_name['every_n_frames']._loaded_options = None
@@ -58,6 +65,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FACESSTAGE'].fields_by_name['budget_ms']._serialized_options = b'\262\310\030\t\021\000\000\000\000\000L\355@'
   _globals['_FACESSTAGE'].fields_by_name['model']._loaded_options = None
   _globals['_FACESSTAGE'].fields_by_name['model']._serialized_options = b'\262\310\030\003(\310\001'
+  _globals['_FACESSTAGE'].fields_by_name['min_margin']._loaded_options = None
+  _globals['_FACESSTAGE'].fields_by_name['min_margin']._serialized_options = b'\262\310\030\022\t\000\000\000\000\000\000\000\000\021\000\000\000\000\000\000\000@'
   _globals['_CAPTIONSTAGE'].fields_by_name['every_n_frames']._loaded_options = None
   _globals['_CAPTIONSTAGE'].fields_by_name['every_n_frames']._serialized_options = b'\262\310\030\t\021\000\000\000\000\000j\370@'
   _globals['_CAPTIONSTAGE'].fields_by_name['model']._loaded_options = None
@@ -70,6 +79,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EFFECT'].fields_by_name['color_rgb']._serialized_options = b'\262\310\030\t\021\000\000\000\340\377\377oA'
   _globals['_EFFECT'].fields_by_name['grow_px']._loaded_options = None
   _globals['_EFFECT'].fields_by_name['grow_px']._serialized_options = b'\262\310\030\t\021\000\000\000\000\000@\217@'
+  _globals['_EFFECT'].fields_by_name['grow_fraction']._loaded_options = None
+  _globals['_EFFECT'].fields_by_name['grow_fraction']._serialized_options = b'\262\310\030\022\t\000\000\000\000\000\000\000\000\021\000\000\000\000\000\000\000@'
   _globals['_EFFECTSTAGE'].fields_by_name['effects']._loaded_options = None
   _globals['_EFFECTSTAGE'].fields_by_name['effects']._serialized_options = b'\262\310\030\004\030\001 \010'
   _globals['_EFFECTSTAGE'].fields_by_name['except_names']._loaded_options = None
@@ -82,54 +93,62 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STREAMEDIT'].oneofs_by_name['action']._serialized_options = b'\272\310\030\002\010\001'
   _globals['_STREAMEDIT'].fields_by_name['label']._loaded_options = None
   _globals['_STREAMEDIT'].fields_by_name['label']._serialized_options = b'\262\310\030\003(\310\001'
+  _globals['_OBJECTPERSON'].fields_by_name['object_id']._loaded_options = None
+  _globals['_OBJECTPERSON'].fields_by_name['object_id']._serialized_options = b'\262\310\030\t\t\000\000\000\000\000\000\360?'
+  _globals['_OBJECTPERSON'].fields_by_name['person_id']._loaded_options = None
+  _globals['_OBJECTPERSON'].fields_by_name['person_id']._serialized_options = b'\262\310\030\005\030\001(\310\001'
   _globals['_STREAMREQUEST'].oneofs_by_name['message']._loaded_options = None
   _globals['_STREAMREQUEST'].oneofs_by_name['message']._serialized_options = b'\272\310\030\002\010\001'
-  _globals['_DETECTIONTIMING']._serialized_start=3919
-  _globals['_DETECTIONTIMING']._serialized_end=4025
-  _globals['_EFFECTREGION']._serialized_start=4027
-  _globals['_EFFECTREGION']._serialized_end=4119
-  _globals['_STAGE']._serialized_start=4122
-  _globals['_STAGE']._serialized_end=4260
-  _globals['_DETECTSTAGE']._serialized_start=227
-  _globals['_DETECTSTAGE']._serialized_end=378
-  _globals['_TRACKSTAGE']._serialized_start=380
-  _globals['_TRACKSTAGE']._serialized_end=471
-  _globals['_SEGMENTSTAGE']._serialized_start=474
-  _globals['_SEGMENTSTAGE']._serialized_end=726
-  _globals['_FACESSTAGE']._serialized_start=729
-  _globals['_FACESSTAGE']._serialized_end=892
-  _globals['_CAPTIONSTAGE']._serialized_start=894
-  _globals['_CAPTIONSTAGE']._serialized_end=971
-  _globals['_EFFECT']._serialized_start=974
-  _globals['_EFFECT']._serialized_end=1196
-  _globals['_EFFECTSTAGE']._serialized_start=1199
-  _globals['_EFFECTSTAGE']._serialized_end=1361
-  _globals['_STREAMCONFIG']._serialized_start=1364
-  _globals['_STREAMCONFIG']._serialized_end=1674
-  _globals['_STREAMEDIT']._serialized_start=1677
-  _globals['_STREAMEDIT']._serialized_end=2009
-  _globals['_STREAMREQUEST']._serialized_start=2012
-  _globals['_STREAMREQUEST']._serialized_end=2219
-  _globals['_STAGEREPORT']._serialized_start=2222
-  _globals['_STAGEREPORT']._serialized_end=2413
-  _globals['_STREAMSTARTED']._serialized_start=2416
-  _globals['_STREAMSTARTED']._serialized_end=2558
-  _globals['_STAGESERVICE']._serialized_start=2561
-  _globals['_STAGESERVICE']._serialized_end=2691
-  _globals['_OBJECTNAME']._serialized_start=2693
-  _globals['_OBJECTNAME']._serialized_end=2775
-  _globals['_LIVEOBJECT']._serialized_start=2778
-  _globals['_LIVEOBJECT']._serialized_end=3015
-  _globals['_STREAMRESULT']._serialized_start=3018
-  _globals['_STREAMRESULT']._serialized_end=3314
-  _globals['_STREAMRESPONSE']._serialized_start=3317
-  _globals['_STREAMRESPONSE']._serialized_end=3655
-  _globals['_LISTSERVICESREQUEST']._serialized_start=3657
-  _globals['_LISTSERVICESREQUEST']._serialized_end=3678
-  _globals['_SERVICESTATUS']._serialized_start=3680
-  _globals['_SERVICESTATUS']._serialized_end=3804
-  _globals['_LISTSERVICESRESPONSE']._serialized_start=3806
-  _globals['_LISTSERVICESRESPONSE']._serialized_end=3917
-  _globals['_LIVESERVICE']._serialized_start=4263
-  _globals['_LIVESERVICE']._serialized_end=4432
+  _globals['_DETECTIONTIMING']._serialized_start=4629
+  _globals['_DETECTIONTIMING']._serialized_end=4735
+  _globals['_EFFECTREGION']._serialized_start=4737
+  _globals['_EFFECTREGION']._serialized_end=4829
+  _globals['_STAGE']._serialized_start=4832
+  _globals['_STAGE']._serialized_end=4970
+  _globals['_ADAPTIVEDETECTION']._serialized_start=252
+  _globals['_ADAPTIVEDETECTION']._serialized_end=457
+  _globals['_DETECTSTAGE']._serialized_start=460
+  _globals['_DETECTSTAGE']._serialized_end=661
+  _globals['_TRACKSTAGE']._serialized_start=663
+  _globals['_TRACKSTAGE']._serialized_end=754
+  _globals['_SEGMENTSTAGE']._serialized_start=757
+  _globals['_SEGMENTSTAGE']._serialized_end=1009
+  _globals['_FACESSTAGE']._serialized_start=1012
+  _globals['_FACESSTAGE']._serialized_end=1335
+  _globals['_CAPTIONSTAGE']._serialized_start=1337
+  _globals['_CAPTIONSTAGE']._serialized_end=1414
+  _globals['_EFFECT']._serialized_start=1417
+  _globals['_EFFECT']._serialized_end=1686
+  _globals['_EFFECTSTAGE']._serialized_start=1689
+  _globals['_EFFECTSTAGE']._serialized_end=1851
+  _globals['_STREAMCONFIG']._serialized_start=1854
+  _globals['_STREAMCONFIG']._serialized_end=2164
+  _globals['_STREAMEDIT']._serialized_start=2167
+  _globals['_STREAMEDIT']._serialized_end=2596
+  _globals['_OBJECTPERSON']._serialized_start=2598
+  _globals['_OBJECTPERSON']._serialized_end=2676
+  _globals['_STREAMREQUEST']._serialized_start=2679
+  _globals['_STREAMREQUEST']._serialized_end=2886
+  _globals['_STAGEREPORT']._serialized_start=2889
+  _globals['_STAGEREPORT']._serialized_end=3080
+  _globals['_STREAMSTARTED']._serialized_start=3083
+  _globals['_STREAMSTARTED']._serialized_end=3225
+  _globals['_STAGESERVICE']._serialized_start=3228
+  _globals['_STAGESERVICE']._serialized_end=3358
+  _globals['_OBJECTNAME']._serialized_start=3360
+  _globals['_OBJECTNAME']._serialized_end=3485
+  _globals['_LIVEOBJECT']._serialized_start=3488
+  _globals['_LIVEOBJECT']._serialized_end=3725
+  _globals['_STREAMRESULT']._serialized_start=3728
+  _globals['_STREAMRESULT']._serialized_end=4024
+  _globals['_STREAMRESPONSE']._serialized_start=4027
+  _globals['_STREAMRESPONSE']._serialized_end=4365
+  _globals['_LISTSERVICESREQUEST']._serialized_start=4367
+  _globals['_LISTSERVICESREQUEST']._serialized_end=4388
+  _globals['_SERVICESTATUS']._serialized_start=4390
+  _globals['_SERVICESTATUS']._serialized_end=4514
+  _globals['_LISTSERVICESRESPONSE']._serialized_start=4516
+  _globals['_LISTSERVICESRESPONSE']._serialized_end=4627
+  _globals['_LIVESERVICE']._serialized_start=4973
+  _globals['_LIVESERVICE']._serialized_end=5142
 # @@protoc_insertion_point(module_scope)

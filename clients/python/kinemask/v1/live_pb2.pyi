@@ -10,6 +10,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
 from kinemask.v1 import detector_pb2 as _detector_pb2
+from kinemask.v1 import faces_pb2 as _faces_pb2
 from kinemask.v1 import media_pb2 as _media_pb2
 from kinemask.v1 import segmenter_pb2 as _segmenter_pb2
 from kinemask.v1 import streams_pb2 as _streams_pb2
@@ -114,6 +115,46 @@ STAGE_EFFECT: Stage.ValueType  # 6
 Global___Stage: _TypeAlias = Stage  # noqa: Y015
 
 @_typing.final
+class AdaptiveDetection(_message.Message):
+    """Detects more often when something happens, and less often when nothing does."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISABLED_FIELD_NUMBER: _builtins.int
+    MIN_EVERY_N_FRAMES_FIELD_NUMBER: _builtins.int
+    MAX_EVERY_N_FRAMES_FIELD_NUMBER: _builtins.int
+    SCENE_CUT_THRESHOLD_FIELD_NUMBER: _builtins.int
+    disabled: _builtins.bool
+    """True to detect on every n-th frame whatever happens. Default false."""
+    min_every_n_frames: _builtins.int
+    """Frames between two detections at least. Default 0: 1."""
+    max_every_n_frames: _builtins.int
+    """Frames between two detections at most; not less than the least. Default 0: 4 times the detect
+    stage's every_n_frames.
+    """
+    scene_cut_threshold: _builtins.float
+    """How different a frame must be from the one before to count as a scene cut, which is detected on
+    at once: 0..1. Default 0.5.
+    """
+    def __init__(
+        self,
+        *,
+        disabled: _builtins.bool = ...,
+        min_every_n_frames: _builtins.int = ...,
+        max_every_n_frames: _builtins.int = ...,
+        scene_cut_threshold: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_scene_cut_threshold", b"_scene_cut_threshold", "scene_cut_threshold", b"scene_cut_threshold"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_scene_cut_threshold", b"_scene_cut_threshold", "disabled", b"disabled", "max_every_n_frames", b"max_every_n_frames", "min_every_n_frames", b"min_every_n_frames", "scene_cut_threshold", b"scene_cut_threshold"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__scene_cut_threshold: _TypeAlias = _typing.Literal["scene_cut_threshold"]  # noqa: Y015
+    _WhichOneofArgType__scene_cut_threshold: _TypeAlias = _typing.Literal["_scene_cut_threshold", b"_scene_cut_threshold"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__scene_cut_threshold) -> _WhichOneofReturnType__scene_cut_threshold | None: ...
+
+Global___AdaptiveDetection: _TypeAlias = AdaptiveDetection  # noqa: Y015
+
+@_typing.final
 class DetectStage(_message.Message):
     """Finds objects by words."""
 
@@ -122,13 +163,22 @@ class DetectStage(_message.Message):
     OPTIONS_FIELD_NUMBER: _builtins.int
     EVERY_N_FRAMES_FIELD_NUMBER: _builtins.int
     TIMING_FIELD_NUMBER: _builtins.int
+    ADAPTIVE_FIELD_NUMBER: _builtins.int
     every_n_frames: _builtins.int
     """Detect on every n-th frame. Default 0: 5."""
     timing: Global___DetectionTiming.ValueType
-    """When a detection takes effect. Default ASYNC."""
+    """When a detection takes effect. Default ASYNC. Without a segment stage a detected frame always
+    waits for its boxes.
+    """
     @_builtins.property
     def options(self) -> _detector_pb2.DetectOptions:
         """What to look for."""
+
+    @_builtins.property
+    def adaptive(self) -> Global___AdaptiveDetection:
+        """Detect sooner when tracks are lost or the scene cuts, later when all is stable. Unset: on every
+        n-th frame whatever happens.
+        """
 
     def __init__(
         self,
@@ -136,10 +186,11 @@ class DetectStage(_message.Message):
         options: _detector_pb2.DetectOptions | None = ...,
         every_n_frames: _builtins.int = ...,
         timing: Global___DetectionTiming.ValueType = ...,
+        adaptive: Global___AdaptiveDetection | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["adaptive", b"adaptive", "options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["every_n_frames", b"every_n_frames", "options", b"options", "timing", b"timing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adaptive", b"adaptive", "every_n_frames", b"every_n_frames", "options", b"options", "timing", b"timing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -227,6 +278,9 @@ class FacesStage(_message.Message):
     THRESHOLD_FIELD_NUMBER: _builtins.int
     BUDGET_MS_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    MIN_MARGIN_FIELD_NUMBER: _builtins.int
+    ENROL_STRANGERS_FIELD_NUMBER: _builtins.int
+    VOTES_FIELD_NUMBER: _builtins.int
     gallery_id: _builtins.str
     """The gallery to search."""
     threshold: _builtins.float
@@ -235,6 +289,16 @@ class FacesStage(_message.Message):
     """Milliseconds a frame may spend on names. Default 0: 30."""
     model: _builtins.str
     """The model's name. Default "auto"."""
+    min_margin: _builtins.float
+    """Least lead of the best match over the runner-up: 0..2. Default: the model's own."""
+    @_builtins.property
+    def enrol_strangers(self) -> _faces_pb2.StrangerOptions:
+        """Enrol faces that match nobody. Unset: they stay unknown."""
+
+    @_builtins.property
+    def votes(self) -> _faces_pb2.VoteOptions:
+        """When a track's name is decided."""
+
     def __init__(
         self,
         *,
@@ -242,13 +306,21 @@ class FacesStage(_message.Message):
         threshold: _builtins.float | None = ...,
         budget_ms: _builtins.int = ...,
         model: _builtins.str = ...,
+        min_margin: _builtins.float | None = ...,
+        enrol_strangers: _faces_pb2.StrangerOptions | None = ...,
+        votes: _faces_pb2.VoteOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "threshold", b"threshold"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_margin", b"_min_margin", "_threshold", b"_threshold", "enrol_strangers", b"enrol_strangers", "min_margin", b"min_margin", "threshold", b"threshold", "votes", b"votes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "budget_ms", b"budget_ms", "gallery_id", b"gallery_id", "model", b"model", "threshold", b"threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_margin", b"_min_margin", "_threshold", b"_threshold", "budget_ms", b"budget_ms", "enrol_strangers", b"enrol_strangers", "gallery_id", b"gallery_id", "min_margin", b"min_margin", "model", b"model", "threshold", b"threshold", "votes", b"votes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__min_margin: _TypeAlias = _typing.Literal["min_margin"]  # noqa: Y015
+    _WhichOneofArgType__min_margin: _TypeAlias = _typing.Literal["_min_margin", b"_min_margin"]  # noqa: Y015
     _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
     _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_margin) -> _WhichOneofReturnType__min_margin | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__threshold) -> _WhichOneofReturnType__threshold | None: ...
 
 Global___FacesStage: _TypeAlias = FacesStage  # noqa: Y015
@@ -290,6 +362,7 @@ class Effect(_message.Message):
     COLOR_RGB_FIELD_NUMBER: _builtins.int
     GROW_PX_FIELD_NUMBER: _builtins.int
     REGION_FIELD_NUMBER: _builtins.int
+    GROW_FRACTION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """blur, pixelate, solid, outline, dim or overlay."""
     intensity: _builtins.float
@@ -300,6 +373,8 @@ class Effect(_message.Message):
     """Pixels the region grows by on every side. Default 0."""
     region: Global___EffectRegion.ValueType
     """Which pixels. Default MASK."""
+    grow_fraction: _builtins.float
+    """The same growth as a share of the longer side of the object's box: 0..2; added to grow_px."""
     def __init__(
         self,
         *,
@@ -308,10 +383,11 @@ class Effect(_message.Message):
         color_rgb: _builtins.int | None = ...,
         grow_px: _builtins.int = ...,
         region: Global___EffectRegion.ValueType = ...,
+        grow_fraction: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_color_rgb", b"_color_rgb", "_intensity", b"_intensity", "color_rgb", b"color_rgb", "intensity", b"intensity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_color_rgb", b"_color_rgb", "_intensity", b"_intensity", "color_rgb", b"color_rgb", "grow_px", b"grow_px", "intensity", b"intensity", "name", b"name", "region", b"region"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_color_rgb", b"_color_rgb", "_intensity", b"_intensity", "color_rgb", b"color_rgb", "grow_fraction", b"grow_fraction", "grow_px", b"grow_px", "intensity", b"intensity", "name", b"name", "region", b"region"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__color_rgb: _TypeAlias = _typing.Literal["color_rgb"]  # noqa: Y015
     _WhichOneofArgType__color_rgb: _TypeAlias = _typing.Literal["_color_rgb", b"_color_rgb"]  # noqa: Y015
@@ -437,6 +513,8 @@ class StreamEdit(_message.Message):
     DETECT_FIELD_NUMBER: _builtins.int
     EFFECT_FIELD_NUMBER: _builtins.int
     CAPTION_FIELD_NUMBER: _builtins.int
+    NOT_PERSON_FIELD_NUMBER: _builtins.int
+    IS_PERSON_FIELD_NUMBER: _builtins.int
     LABEL_FIELD_NUMBER: _builtins.int
     edit_id: _builtins.int
     """Chosen by the client; named in the answer."""
@@ -464,6 +542,14 @@ class StreamEdit(_message.Message):
     def caption(self) -> Global___CaptionStage:
         """Describes with another rhythm or model."""
 
+    @_builtins.property
+    def not_person(self) -> Global___ObjectPerson:
+        """This object is not that person: remembered by the gallery."""
+
+    @_builtins.property
+    def is_person(self) -> Global___ObjectPerson:
+        """This object is that person, whatever the votes say."""
+
     def __init__(
         self,
         *,
@@ -474,15 +560,17 @@ class StreamEdit(_message.Message):
         detect: Global___DetectStage | None = ...,
         effect: Global___EffectStage | None = ...,
         caption: Global___CaptionStage | None = ...,
+        not_person: Global___ObjectPerson | None = ...,
+        is_person: Global___ObjectPerson | None = ...,
         label: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_frame_id", b"_frame_id", "action", b"action", "caption", b"caption", "detect", b"detect", "effect", b"effect", "frame_id", b"frame_id", "prompt", b"prompt", "remove", b"remove"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_frame_id", b"_frame_id", "action", b"action", "caption", b"caption", "detect", b"detect", "effect", b"effect", "frame_id", b"frame_id", "is_person", b"is_person", "not_person", b"not_person", "prompt", b"prompt", "remove", b"remove"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_frame_id", b"_frame_id", "action", b"action", "caption", b"caption", "detect", b"detect", "edit_id", b"edit_id", "effect", b"effect", "frame_id", b"frame_id", "label", b"label", "prompt", b"prompt", "remove", b"remove"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_frame_id", b"_frame_id", "action", b"action", "caption", b"caption", "detect", b"detect", "edit_id", b"edit_id", "effect", b"effect", "frame_id", b"frame_id", "is_person", b"is_person", "label", b"label", "not_person", b"not_person", "prompt", b"prompt", "remove", b"remove"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__frame_id: _TypeAlias = _typing.Literal["frame_id"]  # noqa: Y015
     _WhichOneofArgType__frame_id: _TypeAlias = _typing.Literal["_frame_id", b"_frame_id"]  # noqa: Y015
-    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["prompt", "remove", "detect", "effect", "caption"]  # noqa: Y015
+    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["prompt", "remove", "detect", "effect", "caption", "not_person", "is_person"]  # noqa: Y015
     _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__frame_id) -> _WhichOneofReturnType__frame_id | None: ...
@@ -490,6 +578,32 @@ class StreamEdit(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_action) -> _WhichOneofReturnType_action | None: ...
 
 Global___StreamEdit: _TypeAlias = StreamEdit  # noqa: Y015
+
+@_typing.final
+class ObjectPerson(_message.Message):
+    """An object and a person of the faces stage's gallery."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBJECT_ID_FIELD_NUMBER: _builtins.int
+    PERSON_ID_FIELD_NUMBER: _builtins.int
+    object_id: _builtins.int
+    """The object."""
+    person_id: _builtins.str
+    """The person."""
+    def __init__(
+        self,
+        *,
+        object_id: _builtins.int = ...,
+        person_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["object_id", b"object_id", "person_id", b"person_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ObjectPerson: _TypeAlias = ObjectPerson  # noqa: Y015
 
 @_typing.final
 class StreamRequest(_message.Message):
@@ -659,6 +773,7 @@ class ObjectName(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     SIMILARITY_FIELD_NUMBER: _builtins.int
     DECIDED_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
     person_id: _builtins.str
     """The person; empty while undecided or unknown."""
     name: _builtins.str
@@ -667,6 +782,10 @@ class ObjectName(_message.Message):
     """Cosine similarity of the best sample: -1..1."""
     decided: _builtins.bool
     """True once enough frames agreed."""
+    @_builtins.property
+    def action(self) -> _faces_pb2.PersonAction:
+        """What to do when this person is seen."""
+
     def __init__(
         self,
         *,
@@ -674,10 +793,11 @@ class ObjectName(_message.Message):
         name: _builtins.str = ...,
         similarity: _builtins.float = ...,
         decided: _builtins.bool = ...,
+        action: _faces_pb2.PersonAction | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decided", b"decided", "name", b"name", "person_id", b"person_id", "similarity", b"similarity"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "decided", b"decided", "name", b"name", "person_id", b"person_id", "similarity", b"similarity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -311,6 +311,7 @@ class ServiceInfo(_message.Message):
     DEVICE_FIELD_NUMBER: _builtins.int
     REPLICA_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
+    PRECISION_FIELD_NUMBER: _builtins.int
     service: _builtins.str
     """The service, such as `segmenter`."""
     version: _builtins.str
@@ -327,6 +328,8 @@ class ServiceInfo(_message.Message):
     """Which replica: host name and process id."""
     notice: _builtins.str
     """What the client should know of a choice made for it (`auto` found no weights, say). Empty: nothing."""
+    precision: _builtins.str
+    """Number format the model ran in, such as `fp32` or `bf16`; empty where there is no choice."""
     def __init__(
         self,
         *,
@@ -338,10 +341,11 @@ class ServiceInfo(_message.Message):
         device: _builtins.str = ...,
         replica: _builtins.str = ...,
         notice: _builtins.str = ...,
+        precision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "engine", b"engine", "model", b"model", "notice", b"notice", "replica", b"replica", "revision", b"revision", "service", b"service", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "engine", b"engine", "model", b"model", "notice", b"notice", "precision", b"precision", "replica", b"replica", "revision", b"revision", "service", b"service", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,1 @@
+"""The one front door: live streams over the services behind it, and those services themselves."""

@@ -1,0 +1,134 @@
+"""From tracks to what the segmenter is to be told: which detections are new objects, which are
+known ones that drifted, and which objects to let go.
+
+The tracker says which detection belongs to which track; masks carry identity in between. The
+rules here are few and stated, because a privacy mask hangs on them:
+
+- A track with a detection and without an object becomes an object, best score first, up to the
+  cap; unless it overlaps an object in sight (IoU 0.5), which then takes the track over.
+- A known object is prompted again with its detection's box when its mask is gone, or its mask's
+  box overlaps the detection's by less than IoU 0.5: it drifted.
+- An object that words found only once or twice, and that four detection rounds in a row did not
+  find although it was in sight, was a false alarm: it goes.
+- An object whose mask has been empty for 90 frames has left: it goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kinemask_gateway.live.objects import (
+    BoxXyxy,
+    KnownObject,
+    ObjectBook,
+    Sighting,
+    best_overlap,
+    iou,
+)
+
+SAME_OBJECT_IOU = 0.5
+DRIFTED_IOU = 0.5
+SURE_DETECTIONS = 3
+FALSE_ALARM_ROUNDS = 4
+LEFT_AFTER_FRAMES = 90
+
+
+@dataclass(frozen=True)
+class FoundTrack:
+    """A track that a detection of this round belongs to."""
+
+    track_id: int
+    box_xyxy: BoxXyxy
+    score: float
+    label: str
+    prompt: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What to tell the segmenter after a detection round."""
+
+    prompts: tuple[tuple[int, BoxXyxy], ...]
+    """Object ids, new or known, and the box to prompt each with."""
+    new_ids: tuple[int, ...]
+    drop_ids: tuple[int, ...]
+    left_out: int
+    """Detections that the cap on objects kept out."""
+
+
+def judge_round(
+    book: ObjectBook,
+    found: Sequence[FoundTrack],
+    ended_track_ids: Sequence[int],
+    sightings: Sequence[Sighting],
+    max_objects: int,
+) -> Verdict:
+    """Apply the rules above to one detection round; updates the book."""
+    boxes = [(s.object_id, s.box_xyxy) for s in sightings if s.box_xyxy and s.object_id in book.objects]
+    prompts: list[tuple[int, BoxXyxy]] = []
+    new_ids: list[int] = []
+    seen: set[int] = set()
+    left_out = 0
+    for track in sorted(found, key=lambda t: -t.score):
+        known = book.by_track(track.track_id) or _taken_over(book, track, boxes, seen)
+        if known is None:
+            if len(book.objects) >= max_objects:
+                left_out += 1
+                continue
+            known = book.add_detected(track.track_id, track.label, track.prompt)
+            new_ids.append(known.object_id)
+            prompts.append((known.object_id, track.box_xyxy))
+        elif known.object_id not in seen:
+            known.detections += 1
+            known.missed_rounds = 0
+            if _drifted(known.object_id, track.box_xyxy, boxes):
+                prompts.append((known.object_id, track.box_xyxy))
+        seen.add(known.object_id)
+    _forget_tracks(book, ended_track_ids)
+    drop_ids = _let_go(book, seen, {object_id for object_id, _ in boxes})
+    return Verdict(tuple(prompts), tuple(new_ids), drop_ids, left_out)
+
+
+def _taken_over(
+    book: ObjectBook,
+    track: FoundTrack,
+    boxes: Sequence[tuple[int, BoxXyxy]],
+    seen: set[int],
+) -> KnownObject | None:
+    """The object in sight that this track turns out to be."""
+    free = [(object_id, box) for object_id, box in boxes if object_id not in seen]
+    object_id, overlap = best_overlap(track.box_xyxy, free)
+    if object_id is None or overlap < SAME_OBJECT_IOU:
+        return None
+    known = book.objects[object_id]
+    known.track_id = track.track_id
+    return known
+
+
+def _drifted(object_id: int, box: BoxXyxy, boxes: Sequence[tuple[int, BoxXyxy]]) -> bool:
+    now = dict(boxes).get(object_id)
+    return now is None or iou(now, box) < DRIFTED_IOU
+
+
+def _forget_tracks(book: ObjectBook, ended_track_ids: Sequence[int]) -> None:
+    for track_id in ended_track_ids:
+        known = book.by_track(track_id)
+        if known is not None:
+            known.track_id = None
+
+
+def _let_go(book: ObjectBook, seen: set[int], in_sight: set[int]) -> tuple[int, ...]:
+    gone = []
+    for known in book.objects.values():
+        if not known.detected or known.object_id in seen:
+            continue
+        known.missed_rounds += known.object_id in in_sight
+        unsure = known.detections < SURE_DETECTIONS
+        if unsure and known.missed_rounds >= FALSE_ALARM_ROUNDS:
+            gone.append(known.object_id)
+        elif known.absent_frames >= LEFT_AFTER_FRAMES:
+            gone.append(known.object_id)
+    for object_id in gone:
+        book.drop(object_id)
+    return tuple(gone)

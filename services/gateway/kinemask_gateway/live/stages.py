@@ -1,0 +1,49 @@
+"""What one live stream is made of: the stages it asked for, and frames on their way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from kinemask import wire
+from kinemask.v1 import detector_pb2, segmenter_pb2, tracker_pb2
+
+from kinemask_gateway.live.detecting import Detecting
+from kinemask_gateway.live.rendering import Rendering
+from kinemask_gateway.live.reporting import FrameReports
+from kinemask_gateway.live.segmenting import Segmenting
+from kinemask_gateway.live.tracking import Tracking
+
+
+@dataclass
+class Stages:
+    """The stages this stream asked for; None for the others, which cost nothing."""
+
+    detecting: Detecting | None
+    tracking: Tracking | None
+    segmenting: Segmenting | None
+    rendering: Rendering | None
+    max_objects: int
+
+
+@dataclass
+class Prepared:
+    """A frame before its turn."""
+
+    height: int
+    width: int
+    reports: FrameReports
+    detection: asyncio.Task[detector_pb2.ImageDetections] | None = None
+    """The detection this frame waits for: under SYNC, and without masks."""
+    rgb: wire.RgbImage | None = None
+    """Its pixels, if something is to be drawn."""
+
+
+@dataclass
+class InFlight:
+    """A frame whose masks are on their way."""
+
+    prepared: Prepared
+    masks: asyncio.Future[segmenter_pb2.SegmentVideoResult] | None
+    tracks: Sequence[tracker_pb2.Track] = field(default_factory=list)

@@ -1,0 +1,59 @@
+"""What a live stream's resume token holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from kinemask.v1 import media_pb2
+from kinemask_chassis import errors
+from kinemask_chassis.snapshots import SnapshotError, pack, unpack
+
+from kinemask_gateway.live.objects import ObjectBook
+
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class LiveState:
+    """Everything with which another gateway can go on."""
+
+    book: ObjectBook = field(default_factory=ObjectBook)
+    segment_token: bytes = b""
+    track_token: bytes = b""
+    masks: Mapping[int, media_pb2.Mask] = field(default_factory=dict)
+    """The objects' last masks, where the segmenter had no token to give."""
+    size: tuple[int, int] | None = None
+    """Height and width of the stream's frames."""
+
+    def to_bytes(self) -> bytes:
+        tokens = {"segment": self.segment_token, "track": self.track_token}
+        masks = {f"mask{i}": mask.SerializeToString() for i, mask in self.masks.items()}
+        blobs = {key: np.frombuffer(value, np.uint8) for key, value in {**tokens, **masks}.items()}
+        facts = {**self.book.to_facts(), "size": list(self.size or ())}
+        return pack("live", _VERSION, facts, blobs, level=0)
+
+    @classmethod
+    def from_bytes(cls, state: bytes) -> LiveState:
+        """Read it.
+
+        Raises:
+            ServiceError: DATA_LOSS.
+        """
+        try:
+            snapshot = unpack(state, "live", _VERSION)
+            facts: dict[str, Any] = dict(snapshot.facts)
+            blobs = {key: array.tobytes() for key, array in snapshot.arrays.items()}
+            size = facts["size"]
+            return cls(
+                ObjectBook.from_facts(facts),
+                blobs.pop("segment"),
+                blobs.pop("track"),
+                {int(k.removeprefix("mask")): media_pb2.Mask.FromString(m) for k, m in blobs.items()},
+                (size[0], size[1]) if size else None,
+            )
+        except (SnapshotError, KeyError, TypeError, ValueError) as error:
+            why = f"config.stream.resume_token: {error}"
+            raise errors.data_loss(why, reason="RESUME_TOKEN_DAMAGED") from error

@@ -1,0 +1,42 @@
+"""What the gateway reads from its environment."""
+
+from __future__ import annotations
+
+from kinemask_chassis.settings import ChassisSettings
+from pydantic import Field, FilePath
+
+
+class GatewaySettings(ChassisSettings):
+    """The gateway's settings; the addresses are comma-separated `host:port` or `dns:///` targets."""
+
+    port: int = Field(
+        default=50050, ge=0, le=65535, description="Port of the gRPC server; 0 picks a free one."
+    )
+    detector_addresses: str = Field(
+        default="127.0.0.1:50051", description="Detector replicas; empty: there is none."
+    )
+    segmenter_addresses: str = Field(
+        default="127.0.0.1:50052", description="Segmenter replicas; empty: there is none."
+    )
+    tracker_addresses: str = Field(
+        default="127.0.0.1:50053", description="Tracker replicas; empty: there is none."
+    )
+    faces_addresses: str = Field(default="", description="Faces replicas; empty: there is none.")
+    captioner_addresses: str = Field(
+        default="", description="Captioner replicas; empty: there is none."
+    )
+    downstream_ca: FilePath | None = Field(
+        default=None, description="PEM file with the CA of the services behind; turns TLS on."
+    )
+    downstream_cert: FilePath | None = Field(
+        default=None, description="PEM file with the certificate to show them, for mutual TLS."
+    )
+    downstream_key: FilePath | None = Field(
+        default=None, description="PEM file with that certificate's key."
+    )
+    detect_timeout_s: float = Field(
+        default=30.0, gt=0, description="Seconds a detection may take before it is given up."
+    )
+    open_timeout_s: float = Field(
+        default=10.0, gt=0, description="Seconds a service may take to open a stream."
+    )
