@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator
 from typing import Any, TypeAlias
@@ -64,6 +65,11 @@ class EchoService(Service[ChassisSettings]):
         self.life: list[str] = []
 
     async def warm_up(self) -> None:
+        how = os.environ.get("KINEMASK_TEST_WARM_UP")
+        if how == "fail":
+            raise errors.failed_precondition("the weights are not there", reason="NO_WEIGHTS")
+        if how == "forever":
+            await asyncio.Event().wait()
         await self.may_warm_up.wait()
         self.life.append("warm")
 
@@ -92,6 +98,8 @@ class EchoService(Service[ChassisSettings]):
     async def unary(self, request: StringValue, context: Context) -> StringValue:
         self.began.put_nowait(request.value)
         try:
+            if request.value == "until-leave":
+                await self.leave.wait()
             return await obey(request.value, context)
         finally:
             self.ended.put_nowait(request.value)

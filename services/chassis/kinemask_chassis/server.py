@@ -126,11 +126,17 @@ class RunningServer:
         """Hand streams over, wait for the last call, and cut the grace short."""
         try:
             async with asyncio.timeout(grace_s):
-                await self.service.on_drain(grace_s)
+                await self._tell_service(grace_s)
                 await self.interceptor.wait_idle()
         except TimeoutError:
             _log.warning("grace_over", still_active=self.interceptor.active)
         await self._server.stop(min(_FAREWELL_S, grace_s))
+
+    async def _tell_service(self, grace_s: float) -> None:
+        try:
+            await self.service.on_drain(grace_s)
+        except Exception:  # noqa: BLE001 - a service that fails here has to be drained all the same
+            _log.exception("on_drain_failed")
 
     async def _say(self, *, serving: bool) -> None:
         word = health_pb2.HealthCheckResponse
