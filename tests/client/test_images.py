@@ -262,7 +262,7 @@ def test_encoders() -> None:
         pytest.param("RGB24", picture().tobytes(), id="rgb"),
         pytest.param("BGR24", picture()[:, :, ::-1].tobytes(), id="bgr"),
         pytest.param(
-            "RGBA", np.dstack([picture(), picture()[:, :, 0]]).tobytes(), id="alpha ignored"
+            "RGBA32", np.dstack([picture(), picture()[:, :, 0]]).tobytes(), id="alpha ignored"
         ),
     ],
 )

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from kinemask import _image_headers as headers
 
 Image: TypeAlias = npt.NDArray[np.uint8]
-PixelFormat: TypeAlias = Literal["RGB24", "BGR24", "GRAY8", "RGBA", "NV12", "I420"]
+PixelFormat: TypeAlias = Literal["RGB24", "BGR24", "GRAY8", "RGBA32", "NV12", "I420"]
 
 DEFAULT_MAX_PIXELS: Final = 2**26
 """width * height that `decode` accepts unless told otherwise: 8192 x 8192."""
@@ -141,7 +141,7 @@ def encode_png(image_rgb: Image, compression: int = 1) -> bytes:
 def from_raw(data: bytes, height: int, width: int, pixel_format: PixelFormat) -> Image:
     """`(height, width, 3)` uint8 RGB of raw pixels without padding between rows.
 
-    NV12 and I420 are BT.601 with limited range, of even width and height. RGBA's alpha is ignored.
+    NV12 and I420 are BT.601 with limited range, of even width and height. RGBA32's alpha is ignored.
     RGB24 is a read-only view of `data` and copies nothing.
 
     Raises:
@@ -155,7 +155,7 @@ def from_raw(data: bytes, height: int, width: int, pixel_format: PixelFormat) ->
     planar = pixel_format in ("NV12", "I420")
     if planar and (height % 2 or width % 2):
         raise ValueError(f"{pixel_format} needs an even width and height, found {width}x{height}")
-    samples2 = {"GRAY8": 2, "RGBA": 8, "NV12": 3, "I420": 3}.get(pixel_format, 6)  # per 2 pixels
+    samples2 = {"GRAY8": 2, "RGBA32": 8, "NV12": 3, "I420": 3}.get(pixel_format, 6)  # per 2 pixels
     expected = height * width * samples2 // 2
     if len(data) != expected:
         raise ImageDecodeError(
@@ -168,7 +168,7 @@ def from_raw(data: bytes, height: int, width: int, pixel_format: PixelFormat) ->
 _RAW_CODES: Final = {
     "BGR24": cv2.COLOR_BGR2RGB,
     "GRAY8": cv2.COLOR_GRAY2RGB,
-    "RGBA": cv2.COLOR_RGBA2RGB,
+    "RGBA32": cv2.COLOR_RGBA2RGB,
     "NV12": cv2.COLOR_YUV2RGB_NV12,
     "I420": cv2.COLOR_YUV2RGB_I420,
 }

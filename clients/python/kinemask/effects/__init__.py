@@ -1,0 +1,27 @@
+"""What is drawn on objects: blur, pixelate, solid, outline, dim, overlay.
+
+    effect = make_effect("blur", grow_fraction=0.1)
+    image = effect.apply(image, [EffectObject(mask=mask, color=palette_color(7))])
+
+Every effect changes only its region: the pixels of the objects' masks (grown if asked), for `dim`
+all the others, for `overlay` also the labels' pills. All other pixels stay byte for byte.
+
+Privacy. `solid` is proof: what it writes does not depend on the pixels it covers. `blur` and
+`pixelate` keep a few averages per object (about 5 x 5 at the default intensity, whatever its size):
+too few to recognise a face in one picture, but a video of a moving face reveals more than any one
+of its frames. Where that matters, use `solid`, and grow the region.
+"""
+
+from kinemask.effects._effects import EFFECT_NAMES, Effect, make_effect
+from kinemask.effects._palette import palette_color
+from kinemask.effects._types import Color, EffectObject, EffectSpec
+
+__all__ = [
+    "EFFECT_NAMES",
+    "Color",
+    "Effect",
+    "EffectObject",
+    "EffectSpec",
+    "make_effect",
+    "palette_color",
+]
