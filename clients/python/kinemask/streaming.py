@@ -17,7 +17,6 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 from google.rpc import status_pb2
-
 from kinemask.v1 import streams_pb2
 
 # A replica that leaves, or is full: another may take the stream. In all about 3 s of trying.

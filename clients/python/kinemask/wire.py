@@ -6,13 +6,10 @@ Services and clients share these. Pictures are `(H, W, 3)` uint8 RGB, masks `(H,
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
-from numpy.typing import NDArray
-
 from kinemask import images, masks
 from kinemask.v1 import media_pb2
+from numpy.typing import NDArray
 
 BoxXyxy = tuple[float, float, float, float]
 RgbImage = NDArray[np.uint8]
@@ -22,7 +19,7 @@ _RAW_FORMATS: dict[int, images.PixelFormat] = {
     media_pb2.PIXEL_FORMAT_RGB24: "RGB24",
     media_pb2.PIXEL_FORMAT_BGR24: "BGR24",
     media_pb2.PIXEL_FORMAT_GRAY8: "GRAY8",
-    media_pb2.PIXEL_FORMAT_RGBA32: "RGBA",
+    media_pb2.PIXEL_FORMAT_RGBA32: "RGBA32",
     media_pb2.PIXEL_FORMAT_NV12: "NV12",
     media_pb2.PIXEL_FORMAT_I420: "I420",
 }
@@ -89,7 +86,7 @@ def box_from_message(message: media_pb2.Box) -> BoxXyxy:
 
 def mask_to_message(
     mask: BoolMask,
-    encoding: media_pb2.MaskEncoding = media_pb2.MASK_ENCODING_RLE,
+    encoding: media_pb2.MaskEncoding.ValueType = media_pb2.MASK_ENCODING_RLE,
     box_xyxy: BoxXyxy | None = None,
 ) -> media_pb2.Mask | None:
     """A mask as a message, or None under MASK_ENCODING_NONE.
@@ -114,7 +111,7 @@ def mask_from_message(message: media_pb2.Mask) -> BoolMask:
     """
     kind = message.WhichOneof("data")
     if kind == "png":
-        return cast(BoolMask, masks.decode_png_mask(message.png, message.height, message.width))
+        return masks.decode_png_mask(message.png, message.height, message.width)
     if kind == "bits":
-        return cast(BoolMask, masks.decode_packed(message.bits, message.height, message.width))
-    return cast(BoolMask, masks.decode_rle(message.rle, message.height, message.width))
+        return masks.decode_packed(message.bits, message.height, message.width)
+    return masks.decode_rle(message.rle, message.height, message.width)

@@ -18,7 +18,7 @@ from kinemask_gateway.downstream.pool import SERVICES, ReplicaPool
 _HOP_METADATA = ("grpc-", "user-agent", "te", "content-type", ":")
 
 
-class PassThrough(grpc.GenericRpcHandler[Any, Any]):
+class PassThrough(grpc.GenericRpcHandler):
     """Serves every rpc of the services behind the gateway.
 
     All arities look alike on the wire, so each rpc is treated as a stream of bytes both ways.
@@ -48,7 +48,7 @@ class _Forward:
     async def run(self, requests: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         """Forward one rpc to the next replica."""
         channel = self._pool.next_channel()
-        rpc = channel.stream_stream(self._method)
+        rpc: Any = channel.stream_stream(self._method)
         call = rpc(timeout=context.time_remaining(), metadata=_forwarded(context))
         upwards = asyncio.create_task(_upwards(requests, call))
         try:
@@ -77,7 +77,10 @@ async def _downwards(call: Any, context: grpc.aio.ServicerContext[Any, Any]) -> 
     code = await call.code()
     if code is not grpc.StatusCode.OK:
         raise grpc.aio.AioRpcError(
-            code, await call.initial_metadata(), await call.trailing_metadata(), await call.details()
+            code,
+            await call.initial_metadata(),
+            await call.trailing_metadata(),
+            await call.details(),
         )
     context.set_trailing_metadata(_clean(await call.trailing_metadata()))
 
@@ -91,6 +94,4 @@ def _forwarded(context: grpc.aio.ServicerContext[Any, Any]) -> tuple[tuple[str, 
 
 
 def _clean(metadata: Any) -> tuple[tuple[str, Any], ...]:
-    return tuple(
-        (key, value) for key, value in metadata or () if not key.startswith(_HOP_METADATA)
-    )
+    return tuple((key, value) for key, value in metadata or () if not key.startswith(_HOP_METADATA))

@@ -7,7 +7,7 @@ from pydantic import Field, FilePath
 
 
 class GatewaySettings(ChassisSettings):
-    """The gateway's settings; the addresses are comma-separated `host:port` or `dns:///` targets."""
+    """Addresses are comma-separated: `host:port`, or targets such as `dns:///name:port`."""
 
     port: int = Field(
         default=50050, ge=0, le=65535, description="Port of the gRPC server; 0 picks a free one."

@@ -65,7 +65,9 @@ def judge_round(
     max_objects: int,
 ) -> Verdict:
     """Apply the rules above to one detection round; updates the book."""
-    boxes = [(s.object_id, s.box_xyxy) for s in sightings if s.box_xyxy and s.object_id in book.objects]
+    boxes = [
+        (s.object_id, s.box_xyxy) for s in sightings if s.box_xyxy and s.object_id in book.objects
+    ]
     prompts: list[tuple[int, BoxXyxy]] = []
     new_ids: list[int] = []
     seen: set[int] = set()
@@ -125,9 +127,8 @@ def _let_go(book: ObjectBook, seen: set[int], in_sight: set[int]) -> tuple[int, 
             continue
         known.missed_rounds += known.object_id in in_sight
         unsure = known.detections < SURE_DETECTIONS
-        if unsure and known.missed_rounds >= FALSE_ALARM_ROUNDS:
-            gone.append(known.object_id)
-        elif known.absent_frames >= LEFT_AFTER_FRAMES:
+        false_alarm = unsure and known.missed_rounds >= FALSE_ALARM_ROUNDS
+        if false_alarm or known.absent_frames >= LEFT_AFTER_FRAMES:
             gone.append(known.object_id)
     for object_id in gone:
         book.drop(object_id)

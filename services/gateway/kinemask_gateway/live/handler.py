@@ -167,6 +167,3 @@ def sightings_of(result: segmenter_pb2.SegmentVideoResult) -> Sequence[Sighting]
         )
         for entry in result.objects
     ]
-
-
-

@@ -138,9 +138,7 @@ def area(box: BoxXyxy) -> float:
     return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
 
 
-def best_overlap(
-    box: BoxXyxy, among: Sequence[tuple[int, BoxXyxy]]
-) -> tuple[int | None, float]:
+def best_overlap(box: BoxXyxy, among: Sequence[tuple[int, BoxXyxy]]) -> tuple[int | None, float]:
     """The id whose box overlaps most, and its IoU; (None, 0) if none does."""
     scored = [(iou(box, other), object_id) for object_id, other in among]
     best, object_id = max(scored, default=(0.0, 0))

@@ -16,11 +16,11 @@ class FrameReports:
     def __init__(self, source_frame_id: int | None = None) -> None:
         """`source_frame_id` marks reports of work on a frame that was answered already."""
         self._source_frame_id = source_frame_id
-        self._reports: dict[live_pb2.Stage, live_pb2.StageReport] = {}
+        self._reports: dict[live_pb2.Stage.ValueType, live_pb2.StageReport] = {}
         self._landed: list[live_pb2.StageReport] = []
 
     @contextmanager
-    def timed(self, stage: live_pb2.Stage) -> Iterator[live_pb2.StageReport]:
+    def timed(self, stage: live_pb2.Stage.ValueType) -> Iterator[live_pb2.StageReport]:
         """Measure a stage; the report may be filled in further."""
         report = self._report(stage)
         begun_s = time.monotonic()
@@ -29,7 +29,7 @@ class FrameReports:
         finally:
             report.total_ms += (time.monotonic() - begun_s) * 1e3
 
-    def degrade(self, stage: live_pb2.Stage, status: status_pb2.Status) -> None:
+    def degrade(self, stage: live_pb2.Stage.ValueType, status: status_pb2.Status) -> None:
         """Say what is missing from this frame, and why."""
         self._report(stage).degraded.CopyFrom(status)
 
@@ -40,7 +40,7 @@ class FrameReports:
     def messages(self) -> list[live_pb2.StageReport]:
         return [*self._landed, *self._reports.values()]
 
-    def _report(self, stage: live_pb2.Stage) -> live_pb2.StageReport:
+    def _report(self, stage: live_pb2.Stage.ValueType) -> live_pb2.StageReport:
         if stage not in self._reports:
             report = live_pb2.StageReport(stage=stage, source_frame_id=self._source_frame_id)
             self._reports[stage] = report

@@ -31,7 +31,9 @@ def build_result(
         width=size[1],
     )
     if segmented is not None:
-        entries = [_from_mask(entry, book.objects.get(entry.object_id)) for entry in segmented.objects]
+        entries = [
+            _from_mask(entry, book.objects.get(entry.object_id)) for entry in segmented.objects
+        ]
     elif tracks:
         entries = [_from_track(track) for track in tracks]
     else:
@@ -40,12 +42,8 @@ def build_result(
     return result
 
 
-def _from_mask(
-    entry: segmenter_pb2.ObjectMask, known: KnownObject | None
-) -> live_pb2.LiveObject:
-    found = live_pb2.LiveObject(
-        object_id=entry.object_id, score=entry.score, area_px=entry.area_px
-    )
+def _from_mask(entry: segmenter_pb2.ObjectMask, known: KnownObject | None) -> live_pb2.LiveObject:
+    found = live_pb2.LiveObject(object_id=entry.object_id, score=entry.score, area_px=entry.area_px)
     if known is not None:
         found.label, found.prompt = known.label, known.prompt
     if entry.HasField("box"):
@@ -56,7 +54,11 @@ def _from_mask(
     return found
 
 
-def _state(entry: segmenter_pb2.ObjectMask, known: KnownObject | None) -> tracker_pb2.TrackState:
+def _state(
+    entry: segmenter_pb2.ObjectMask, known: KnownObject | None
+) -> tracker_pb2.TrackState.ValueType:
+    entry: segmenter_pb2.ObjectMask, known: KnownObject | None
+) -> tracker_pb2.TrackState.ValueType:
     if not entry.HasField("box"):
         return tracker_pb2.TRACK_STATE_LOST
     if known is not None and known.detected and known.detections < _SURE_DETECTIONS:

@@ -68,7 +68,7 @@ class DetectionRounds:
         reports: FrameReports,
     ) -> None:
         """A round that its frame waits for, against the masks of the frame before."""
-        stage: live_pb2.Stage = live_pb2.STAGE_DETECT
+        stage: live_pb2.Stage.ValueType = live_pb2.STAGE_DETECT
         try:
             with reports.timed(stage) as report:
                 found = await detection
@@ -87,7 +87,7 @@ class DetectionRounds:
         """Without masks: a detected frame waits for its boxes; the tracker coasts in between."""
         message = tracker_pb2.TrackFrame(frame_id=frame.frame_id, not_detected=True)
         reports = prepared.reports
-        stage: live_pb2.Stage = live_pb2.STAGE_DETECT
+        stage: live_pb2.Stage.ValueType = live_pb2.STAGE_DETECT
         try:
             if prepared.detection is not None:
                 with reports.timed(stage) as report:
@@ -118,7 +118,7 @@ class DetectionRounds:
         detecting, reports = self._stages.detecting, FrameReports(frame.frame_id)
         if detecting is None:
             return
-        stage: live_pb2.Stage = live_pb2.STAGE_DETECT
+        stage: live_pb2.Stage.ValueType = live_pb2.STAGE_DETECT
         try:
             with reports.timed(stage) as report:
                 found = await detecting.detect(frame.image)
@@ -200,5 +200,3 @@ def _heard(task: asyncio.Task[detector_pb2.ImageDetections]) -> None:
     # A detection whose frame failed is nobody's error.
     if not task.cancelled():
         task.exception()
-
-

@@ -92,7 +92,9 @@ class Segmenting:
             raise StreamLost(None)
         return service
 
-    async def submit(self, frame: media_pb2.Frame) -> asyncio.Future[segmenter_pb2.SegmentVideoResult]:
+    async def submit(
+        self, frame: media_pb2.Frame
+    ) -> asyncio.Future[segmenter_pb2.SegmentVideoResult]:
         """Send the next frame."""
         answer: asyncio.Future[segmenter_pb2.SegmentVideoResult]
         answer = asyncio.get_running_loop().create_future()
@@ -172,7 +174,9 @@ class Segmenting:
             return
         inner.add_done_callback(lambda done: self._answered(frame.frame_id, done))
 
-    def _answered(self, frame_id: int, inner: asyncio.Future[segmenter_pb2.SegmentVideoResult]) -> None:
+    def _answered(
+        self, frame_id: int, inner: asyncio.Future[segmenter_pb2.SegmentVideoResult]
+    ) -> None:
         error = None if inner.cancelled() else inner.exception()
         if isinstance(error, StreamLost):
             self._recover()

@@ -51,7 +51,10 @@ class LiveState:
                 ObjectBook.from_facts(facts),
                 blobs.pop("segment"),
                 blobs.pop("track"),
-                {int(k.removeprefix("mask")): media_pb2.Mask.FromString(m) for k, m in blobs.items()},
+                {
+                    int(k.removeprefix("mask")): media_pb2.Mask.FromString(m)
+                    for k, m in blobs.items()
+                },
                 (size[0], size[1]) if size else None,
             )
         except (SnapshotError, KeyError, TypeError, ValueError) as error:

@@ -1,0 +1,1 @@
+"""Live streams: detector, tracker, segmenter and effects over one stream of frames."""
