@@ -289,6 +289,7 @@ async def _play(steps: list[tuple[str, int]], poison: set[int], bad: set[int]) -
     buckets: dict[int, int] = {}
     batcher = DynamicBatcher[int, int](model, EAGER, bucket=lambda item: buckets[item])
     tasks: list[asyncio.Task[int]] = []
+    cancelled: set[int] = set()
     cancelled_early: set[int] = set()
     for what, number in steps:
         if what == "submit":
@@ -298,6 +299,7 @@ async def _play(steps: list[tuple[str, int]], poison: set[int], bad: set[int]) -
             if not any(number in batch for batch in model.batches) and not tasks[number].done():
                 cancelled_early.add(number)
             tasks[number].cancel()
+            cancelled.add(number)
         elif what == "turn":
             for _ in range(number):
                 await asyncio.sleep(0)
@@ -306,6 +308,7 @@ async def _play(steps: list[tuple[str, int]], poison: set[int], bad: set[int]) -
     model.may_run.set()
     results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 20)
     await batcher.close()
+    assert {n for n, r in enumerate(results) if isinstance(r, asyncio.CancelledError)} <= cancelled
     _check(model, buckets, results, cancelled_early)
 
 

@@ -173,17 +173,16 @@ class DynamicBatcher(Generic[In, Out]):
             return
 
     async def _run(self, batch: list[_Item[In, Out]]) -> None:
-        """Run a batch; if it fails as a whole, run its items alone, so that a bad one fails alone."""
+        """Run a batch; if it fails as a whole, each item alone, so that only a bad one fails."""
         batch = _still_wanted(batch)
         if not batch:
             return
         try:
             results = await self._timed(batch)
         except asyncio.CancelledError:
+            gone = errors.unavailable("the batch was cancelled", reason="BATCH_CANCELLED")
             for entry in batch:
-                _fail(
-                    entry, errors.unavailable("the batch was cancelled", reason="BATCH_CANCELLED")
-                )
+                _fail(entry, gone)
             if _is_cancelled():
                 raise
             return

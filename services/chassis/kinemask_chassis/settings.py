@@ -9,13 +9,16 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, FilePath, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ENV_PREFIX = "KINEMASK_"
 MIB = 1024 * 1024
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+"""A port; for a service that overrides the default one: `port: Port = Field(default=...)`."""
 
 SettingsT = TypeVar("SettingsT", bound="ChassisSettings")
 
@@ -41,16 +44,12 @@ class ChassisSettings(BaseSettings):
     host: str = Field(
         default="127.0.0.1", description="Address to listen on; 0.0.0.0 for every network."
     )
-    port: int = Field(
-        default=50051, ge=0, le=65535, description="Port of the gRPC server; 0 picks a free one."
-    )
+    port: Port = Field(default=50051, description="Port of the gRPC server; 0 picks a free one.")
     metrics_host: str = Field(
         default="127.0.0.1", description="Address of the metrics port; keep it off public networks."
     )
-    metrics_port: int | None = Field(
+    metrics_port: Port | None = Field(
         default=None,
-        ge=0,
-        le=65535,
         description="Port of Prometheus metrics (/metrics); 0 picks a free one, unset means off.",
     )
     tls_cert: FilePath | None = Field(
