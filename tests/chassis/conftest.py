@@ -1,4 +1,4 @@
-"""A real echo server on loopback, and a channel to it."""
+"""Real servers on loopback: an echo server, and one with gated streams; channels to them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from kinemask_chassis.server import RunningServer, running
 from kinemask_chassis.settings import ChassisSettings
 
 from tests.chassis.echo_service import EchoService
+from tests.chassis.gated_service import GatedService
+from tests.chassis.gated_streams import GatedCalls, serving
 
 
 @pytest.fixture
@@ -27,3 +29,14 @@ async def echo_server(echo_service: EchoService) -> AsyncIterator[RunningServer]
 async def echo_channel(echo_server: RunningServer) -> AsyncIterator[grpc.aio.Channel]:
     async with grpc.aio.insecure_channel(echo_server.address) as channel:
         yield channel
+
+
+@pytest.fixture
+def gated() -> GatedService:
+    return GatedService(ChassisSettings(port=0, max_message_bytes=1 << 20))
+
+
+@pytest.fixture
+async def gated_calls(gated: GatedService) -> AsyncIterator[GatedCalls]:
+    async with serving(gated) as calls:
+        yield calls

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic
 
-EditT = TypeVar("EditT")
+from kinemask_chassis.streams.handler import EditT
+
+MAX_EDITS = 256
+MAX_EDIT_BYTES = 64 * 1024 * 1024
+"""Mask prompts are large: their number alone bounds nothing."""
 
 
 @dataclass(frozen=True)
@@ -27,38 +31,49 @@ class PendingEdit(Generic[EditT]):
 
 
 class EditBook(Generic[EditT]):
-    """Edits in the order they came. Bounded: `full` says when no more are taken."""
+    """Edits in the order they came; at most `MAX_EDITS`, and `MAX_EDIT_BYTES` in all."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self) -> None:
         self._pending: deque[PendingEdit[EditT]] = deque()
         self._late: deque[PendingEdit[EditT]] = deque()
+        self._bytes = 0
 
-    @property
-    def full(self) -> bool:
-        return len(self._pending) + len(self._late) >= self._limit
+    def __len__(self) -> int:
+        return len(self._pending) + len(self._late)
 
     @property
     def has_late(self) -> bool:
         return bool(self._late)
 
-    def add(self, pending: PendingEdit[EditT], last_stepped: int) -> None:
-        """Keep an edit; one about a frame that was stepped already is due at once."""
+    def add(self, pending: PendingEdit[EditT], last_stepped: int) -> bool:
+        """Keep an edit; one about a frame that was stepped already is due at once.
+
+        Returns False, and keeps nothing, where a bound is reached.
+        """
+        size = pending.edit.ByteSize()
+        if len(self) >= MAX_EDITS or (len(self) and self._bytes + size > MAX_EDIT_BYTES):
+            return False
         late = pending.frame_id is not None and pending.frame_id <= last_stepped
         (self._late if late else self._pending).append(pending)
+        self._bytes += size
+        return True
 
     def take_late(self) -> PendingEdit[EditT]:
-        return self._late.popleft()
+        return self._taken(self._late.popleft())
 
     def take_due(self, frame_id: int) -> list[PendingEdit[EditT]]:
         """Edits that land on this frame, and those whose frame was never worked on."""
-        due = [pending for pending in self._pending if pending.lands_on(frame_id)]
+        due = [self._taken(p) for p in self._pending if p.lands_on(frame_id)]
         self._pending = deque(p for p in self._pending if not p.lands_on(frame_id))
         return due
 
     def take_all(self) -> list[PendingEdit[EditT]]:
         """What is left when no frame will come any more."""
-        rest = [*self._late, *self._pending]
+        rest = [self._taken(pending) for pending in (*self._late, *self._pending)]
         self._late.clear()
         self._pending.clear()
         return rest
+
+    def _taken(self, pending: PendingEdit[EditT]) -> PendingEdit[EditT]:
+        self._bytes -= pending.edit.ByteSize()
+        return pending

@@ -12,9 +12,11 @@ FrameT = TypeVar("FrameT", bound=Message)
 EditT = TypeVar("EditT", bound=Message)
 PreparedT = TypeVar("PreparedT")
 RawT = TypeVar("RawT")
+_FrameT = TypeVar("_FrameT", bound=Message, contravariant=True)
+_EditT = TypeVar("_EditT", bound=Message, contravariant=True)
 
 
-class StreamHandler(Protocol[FrameT, EditT, PreparedT, RawT]):
+class StreamHandler(Protocol[_FrameT, _EditT, PreparedT, RawT]):
     """One stream's work. The runner calls `step`, `apply` and `snapshot` one at a time.
 
     A `ServiceError` from `prepare`, `step`, `finish` or `apply` is answered in-band; the stream
@@ -26,23 +28,24 @@ class StreamHandler(Protocol[FrameT, EditT, PreparedT, RawT]):
         """Frames that may be in work at once: at least 1."""
         ...
 
-    async def prepare(self, frame: FrameT) -> PreparedT:
+    async def prepare(self, frame: _FrameT) -> PreparedT:
         """What needs no state: decoding, say. May run ahead of its turn."""
         ...
 
-    async def step(self, frame: FrameT, prepared: PreparedT) -> RawT:
+    async def step(self, frame: _FrameT, prepared: PreparedT) -> RawT:
         """Take the frame, in frame order."""
         ...
 
-    async def finish(self, frame: FrameT, raw: RawT) -> Message:
+    async def finish(self, frame: _FrameT, raw: RawT) -> Message:
         """The result message; the runner fills in its `timing`."""
         ...
 
-    async def apply(self, edit: EditT, frame_id: int, prepared: PreparedT | None) -> int:
+    async def apply(self, edit: _EditT, frame_id: int, prepared: PreparedT | None) -> int:
         """Apply an edit and return the object id it was about (0 for none).
 
-        With `prepared`, the frame is about to be stepped. Without, it lies in the past, or was
-        never worked on: land there if it is retained, otherwise refuse.
+        With `prepared`, the frame is about to be stepped, and the edit is answered with what comes
+        of that step. Without, it lies in the past, or was never worked on: land there if it is
+        retained, otherwise refuse.
         """
         ...
 

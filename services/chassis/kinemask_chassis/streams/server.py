@@ -10,8 +10,10 @@ from google.protobuf.message import Message
 
 from kinemask_chassis import errors
 from kinemask_chassis.streams.handler import StreamObserver, StreamPlan
-from kinemask_chassis.streams.runner import FrameStream, Send
+from kinemask_chassis.streams.runner import FrameStream
+from kinemask_chassis.streams.state import StreamLoad
 from kinemask_chassis.streams.terms import StreamLimits, StreamTerms
+from kinemask_chassis.streams.writer import Send
 from kinemask_chassis.validation import validate
 
 Open = Callable[[Any, StreamTerms], Awaitable[StreamPlan[Any, Any, Any, Any]]]
@@ -37,6 +39,10 @@ class StreamServer:
     def active(self) -> int:
         """Streams that hold a slot."""
         return self._reserved
+
+    def loads(self) -> list[StreamLoad]:
+        """How much each running stream holds now, in no order."""
+        return [stream.load for stream in self._streams]
 
     async def serve(
         self,

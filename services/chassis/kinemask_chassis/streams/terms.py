@@ -10,7 +10,8 @@ from google.protobuf.message import Message
 from kinemask.v1 import media_pb2, streams_pb2
 
 from kinemask_chassis import errors
-from kinemask_chassis.snapshots import SnapshotError, pack, unpack
+from kinemask_chassis.settings import ChassisSettings
+from kinemask_chassis.snapshots import Json, SnapshotError, pack, unpack
 from kinemask_chassis.streams.queue import Policy, SkipRun
 
 _TOKEN_VERSION = 1
@@ -37,6 +38,16 @@ class StreamLimits:
     max_streams: int = 64
     stall_timeout_s: float = 60.0
     """A client that reads nothing for so long is let go."""
+
+    @classmethod
+    def of(cls, settings: ChassisSettings) -> StreamLimits:
+        """What a service's settings allow."""
+        return cls(
+            default_window=settings.default_window,
+            max_window=settings.max_window,
+            max_streams=settings.max_streams,
+            stall_timeout_s=settings.stall_timeout_s,
+        )
 
 
 @dataclass(frozen=True)
@@ -86,9 +97,9 @@ class StreamTerms:
 
     def seal(self, state: bytes, frame_id: int) -> bytes:
         """A resume token around a handler's state."""
-        facts = {"frame_id": frame_id, "config": self.config_digest}
-        arrays = {"state": np.frombuffer(state, np.uint8)}
-        return pack(self.kind, _TOKEN_VERSION, {**facts}, {**arrays}, level=0)
+        facts: dict[str, Json] = {"frame_id": frame_id, "config": self.config_digest}
+        content = np.frombuffer(state, np.uint8)
+        return pack(self.kind, _TOKEN_VERSION, facts, {"state": content}, level=0)
 
     def skipped(self, run: SkipRun) -> streams_pb2.FramesSkipped:
         """How the client is told of frames that were not worked on."""
@@ -105,6 +116,12 @@ class StreamTerms:
             count=run.count,
             status=why.to_status(),
         )
+
+    def fill_in(self, options: streams_pb2.StreamOptions) -> None:
+        """Turn a config's stream options into those that hold; the token is not sent back."""
+        options.window = self.window
+        options.policy = _POLICY_NUMBERS[self.policy]
+        options.ClearField("resume_token")
 
     def to_message(self, service: media_pb2.ServiceInfo) -> streams_pb2.StreamTerms:
         """The terms as the first reply tells them."""
@@ -123,7 +140,7 @@ def _digest(config: Message) -> str:
     return hashlib.sha256(bare.SerializeToString(deterministic=True)).hexdigest()
 
 
-def _open_token(token: bytes, kind: str, digest: str) -> tuple[int, bytes]:
+def _open_token(token: bytes, kind: str, digest: str) -> tuple[int | None, bytes]:
     try:
         snapshot = unpack(token, kind, _TOKEN_VERSION)
         frame_id, made_under = snapshot.facts["frame_id"], snapshot.facts["config"]
@@ -136,4 +153,4 @@ def _open_token(token: bytes, kind: str, digest: str) -> tuple[int, bytes]:
             "expected a token made under the same config, found one made under another",
             reason="RESUME_TOKEN_MISMATCH",
         )
-    return frame_id, state
+    return (frame_id if frame_id >= 0 else None), state
