@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from kinemask.video import VideoError, VideoReader, VideoWriter, probe_video
+from kinemask.video._encoder import Mp4Encoder
 
 Image = npt.NDArray[np.uint8]
 CLIPS = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "clips"
@@ -285,6 +286,27 @@ def test_audio_that_cannot_be_copied_is_said_and_leaves_nothing(tmp_path: Path) 
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.mp4", "c.asf"]
 
 
+def test_an_encoder_error_is_raised_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: Mp4Encoder, frame: av.VideoFrame) -> None:
+        raise VideoError(tmp_path / "b.mp4", f"no space left at {frame.pts}")
+
+    monkeypatch.setattr(Mp4Encoder, "encode", full)
+    writer = VideoWriter(tmp_path / "b.mp4", width=96, height=64, fps=25, queue_frames=1)
+    with pytest.raises(VideoError, match="no space left at 0"), writer:
+        for _ in range(10):  # many more than the queue holds: an error must not block it
+            writer.write(quadrants(96, 64, 90))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_video_may_replace_its_own_source(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.mp4", Source(audio_codec="aac"))
+    times, audio = times_of(path), audio_of(path)
+    copy_video(path, path)
+    assert (times_of(path), audio_of(path)) == (times, audio)
+
+
 def test_a_killed_writer_leaves_no_target(tmp_path: Path) -> None:
     code = (
         "import sys, numpy as np; from kinemask.video import VideoWriter\n"
@@ -353,6 +375,41 @@ def test_a_file_cut_short_gives_its_frames_and_then_an_error(tmp_path: Path, suf
             seen.append(frame.index)
     assert 10 < len(seen) < 100
     assert seen == list(range(len(seen)))
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm", ".avi", ".mov"])
+def test_every_cut_is_found(tmp_path: Path, suffix: str) -> None:
+    codec = {".webm": "libvpx", ".avi": "mpeg4"}.get(suffix, "libx264")
+    data = make_video(tmp_path / f"a{suffix}", Source(codec=codec)).read_bytes()
+    cut = tmp_path / f"cut{suffix}"
+    for length in (*range(0, len(data), len(data) // 30), len(data) - 1):
+        cut.write_bytes(data[:length])
+        with pytest.raises(VideoError, match=rf"cut{suffix}: "):
+            list(VideoReader(cut))
+
+
+def test_a_live_recording_of_unknown_length_is_read(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.mkv", Source())
+    data = bytearray(path.read_bytes())
+    size_at = data.index(b"\x18\x53\x80\x67") + 4
+    assert data[size_at] == 1  # a size of eight bytes
+    data[size_at : size_at + 8] = b"\x01" + b"\xff" * 7
+    path.write_bytes(data[:-5])
+    assert len(list(VideoReader(path, prefetch_frames=0))) == 20
+
+
+def test_metadata_in_another_encoding_does_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as output:
+        output.metadata["title"] = "caffeine"
+        stream = output.add_stream("mpeg4", rate=25)
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        image = quadrants(96, 64, 90)
+        output.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        output.mux(stream.encode(None))
+    path.write_bytes(path.read_bytes().replace(b"caffeine", b"caf\xe9\xff\xfe!!"))
+    assert probe_video(path).codec == "mpeg4"
 
 
 def audio_only(path: Path) -> None:

@@ -20,7 +20,7 @@ class AudioCopy:
 
     def __init__(self, source: Path, output: av.container.OutputContainer) -> None:
         with ffmpeg_errors(source, "its audio cannot be opened"):
-            self._input = av.open(str(source), "r")
+            self._input = av.open(str(source), "r", metadata_errors="replace")
         try:
             self._streams = {
                 stream.index: _added(output, stream, source) for stream in self._input.streams.audio
@@ -62,7 +62,8 @@ class AudioCopy:
 
 
 def _added(output: av.container.OutputContainer, stream: AudioStream, source: Path) -> AudioStream:
-    codec = stream.codec_context.name
+    # Against its stub, a stream that FFmpeg has no decoder for has no context.
+    codec = stream.codec_context.name if stream.codec_context else "unknown"
     if codec not in output.supported_codecs:
         raise VideoError(
             source,

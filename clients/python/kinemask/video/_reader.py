@@ -15,11 +15,11 @@ from kinemask.images import DEFAULT_MAX_PIXELS, Image
 from kinemask.video._color import EXACT, FAST, complete_tags
 from kinemask.video._errors import VideoError, ffmpeg_errors
 from kinemask.video._info import VideoFrame, VideoInfo
+from kinemask.video._length import missing_bytes
 from kinemask.video._orientation import orientation_of
 from kinemask.video._prefetch import prefetch
 
 _MICROSECONDS: Final = 1_000_000
-_SHORT_BY: Final = 0.05  # a Matroska file that ends this share of its duration early was cut
 
 
 def probe_video(path: str | Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> VideoInfo:
@@ -149,14 +149,19 @@ def _opened(path: Path) -> av.container.InputContainer:
     if path.stat().st_size == 0:
         raise VideoError(path, "the file is empty")
     with ffmpeg_errors(path, "cannot be opened as a video"):
-        return av.open(str(path), "r")
+        return av.open(str(path), "r", metadata_errors="replace")
 
 
 def _video_stream(container: av.container.InputContainer, path: Path) -> VideoStream:
+    unknown = 0
     for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic:  # the cover of a song
+        if stream.codec_context is None:  # against its stub: FFmpeg has no decoder for it
+            unknown += 1
+        elif not stream.disposition & Disposition.attached_pic:  # the cover of a song
             stream.thread_type = "AUTO"
             return stream
+    if unknown:
+        raise VideoError(path, "its video codec is unknown")
     kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
     raise VideoError(path, f"expected a video stream, found {kinds}")
 
@@ -169,42 +174,19 @@ def _duration_s(container: av.container.InputContainer, stream: VideoStream) -> 
 
 def _decoded_frames(path: Path) -> Generator[av.VideoFrame, None, None]:
     """FFmpeg's frames, with its errors and a quietly missing end turned into VideoError."""
-    count, packets_seen, end_s = 0, 0, 0.0
+    count = 0
     with _opened(path) as container:
         stream = _video_stream(container, path)
-        indexed = len(stream.index_entries)
-        packets = container.demux()
+        packets = container.demux(stream)
         while True:
             with ffmpeg_errors(path, f"damaged or cut short after {count} frames"):
                 packet = next(packets, None)
-                wanted = packet is not None and packet.stream.index == stream.index
-                frames = packet.decode() if packet is not None and wanted else []
+                frames = [] if packet is None else packet.decode()
             if packet is None:
                 break
-            if packet.pts is not None:
-                packets_seen += wanted
-                end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
             for frame in frames:
-                if isinstance(frame, av.VideoFrame):
-                    count += 1
-                    yield frame
-        missing = _missing_end(container, indexed, packets_seen, end_s)
-        if missing:
-            raise VideoError(path, f"cut short after {count} frames: {missing}")
-
-
-def _missing_end(
-    container: av.container.InputContainer, indexed: int, packets_seen: int, end_s: float
-) -> str | None:
-    """What is missing at the end of a file that was read without an error.
-
-    A cut at a packet's edge looks like the end of the file; but MP4 has an index of its packets,
-    and Matroska's header knows the duration.
-    """
-    if "mp4" in container.format.name and packets_seen < indexed:
-        return f"{packets_seen} packets of {indexed}"
-    if "matroska" in container.format.name and container.duration:
-        duration_s = container.duration / _MICROSECONDS
-        if duration_s - end_s > max(_SHORT_BY * duration_s, 1.0):
-            return f"{end_s:.1f} s of {duration_s:.1f} s"
-    return None
+                count += 1
+                yield frame
+    missing = missing_bytes(path)
+    if missing:
+        raise VideoError(path, f"cut short after {count} frames: {missing} bytes are missing")
