@@ -1,7 +1,8 @@
 """What every segmentation engine looks like to the servicer.
 
 A model sits behind three steps, so that only the middle one holds the device:
-`prepare` (any thread) -> `step` (one at a time per stream, in frame order) -> `finish` (any thread).
+`prepare` (any thread) -> `step` (one at a time per stream, in frame order) -> `finish` (any
+thread).
 Coordinates are pixels of the original frame, origin at the top left corner, x to the right.
 """
 

@@ -1,0 +1,1 @@
+"""Masks from prompts, carried through a stream of frames."""

@@ -1,0 +1,127 @@
+"""The segmenter's rpcs: messages to plain values and back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from concurrent.futures import Executor
+from typing import Any, TypeAlias
+
+import grpc
+from kinemask.v1 import media_pb2, segmenter_pb2, segmenter_pb2_grpc
+from kinemask_chassis import errors
+from kinemask_chassis.provenance import service_info
+from kinemask_chassis.streams import StreamLimits, StreamObserver, StreamPlan, StreamServer
+from kinemask_chassis.streams.terms import StreamTerms
+
+from kinemask_segmenter.engines.base import SegmenterEngine
+from kinemask_segmenter.engines.registry import Choice, EngineSet
+from kinemask_segmenter.images import ImageSegmenter
+from kinemask_segmenter.settings import SegmenterSettings
+from kinemask_segmenter.stream import SegmentHandler
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Config = segmenter_pb2.SegmentVideoConfig
+Plan: TypeAlias = "StreamPlan[media_pb2.Frame, segmenter_pb2.SegmentVideoEdit, object, object]"
+
+
+class SegmenterServicer(segmenter_pb2_grpc.SegmenterServiceServicer):
+    """Serves every rpc of `SegmenterService` from one set of engines."""
+
+    def __init__(
+        self,
+        settings: SegmenterSettings,
+        engines: EngineSet,
+        executor: Executor,
+        observer: StreamObserver,
+    ) -> None:
+        self._settings = settings
+        self._engines = engines
+        self._executor = executor
+        self._observer = observer
+        self._images = ImageSegmenter(executor, settings.max_pixels, settings.segmenter_max_images)
+        self.streams = StreamServer(StreamLimits.of(settings))
+
+    async def SegmentImage(
+        self, request: segmenter_pb2.SegmentImageRequest, context: Context
+    ) -> segmenter_pb2.SegmentImageResponse:
+        choice = self._engines.choose(request.model)
+        response = await self._images.segment(choice.engine, request)
+        response.service.CopyFrom(_who(choice))
+        return response
+
+    async def SegmentEverything(
+        self, request: segmenter_pb2.SegmentEverythingRequest, context: Context
+    ) -> segmenter_pb2.SegmentEverythingResponse:
+        engine = self._engines.choose(request.model).engine
+        raise errors.unimplemented(
+            f"the {engine.info.name} engine segments what is prompted; automatic masks of a whole "
+            "picture need the sam2 engine",
+            reason="EVERYTHING_UNSUPPORTED",
+        )
+
+    async def SegmentVideo(  # type: ignore[override]  # the stubs know no handler that writes through its context
+        self, request_iterator: AsyncIterator[segmenter_pb2.SegmentVideoRequest], context: Context
+    ) -> None:
+        await self.streams.serve(
+            "SegmentVideo",
+            request_iterator,
+            context.write,
+            segmenter_pb2.SegmentVideoResponse,
+            self._open,
+            self._observer,
+        )
+
+    async def ListModels(
+        self, request: segmenter_pb2.SegmenterServiceListModelsRequest, context: Context
+    ) -> segmenter_pb2.SegmenterServiceListModelsResponse:
+        models = [_model(engine, engine is self._engines.default) for engine in self._engines]
+        return segmenter_pb2.SegmenterServiceListModelsResponse(models=models)
+
+    async def _open(self, config: Config, terms: StreamTerms) -> Plan:
+        choice = self._engines.choose(config.model)
+        effective = self._effective(config, terms, choice.engine)
+        handler = SegmentHandler(
+            choice.engine,
+            self._executor,
+            max_pixels=self._settings.max_pixels,
+            max_objects=effective.max_objects,
+            encoding=effective.mask_encoding,
+        )
+        if terms.state:
+            await handler.restore(terms.state)
+        started = segmenter_pb2.SegmentVideoStarted(config=effective)
+        return StreamPlan(handler, started, _who(choice))
+
+    def _effective(self, config: Config, terms: StreamTerms, engine: SegmenterEngine) -> Config:
+        """The config as it holds, defaults filled in."""
+        effective = Config()
+        effective.CopyFrom(config)
+        terms.fill_in(effective.stream)
+        effective.model = engine.info.name
+        effective.mask_encoding = config.mask_encoding or media_pb2.MASK_ENCODING_RLE
+        effective.retained_frames = engine.info.retained_frames
+        effective.max_objects = config.max_objects or self._settings.segmenter_max_objects
+        return effective
+
+
+def _who(choice: Choice) -> media_pb2.ServiceInfo:
+    info = choice.engine.info
+    return service_info(
+        "segmenter",
+        engine=info.name,
+        model=info.model,
+        revision=info.revision,
+        device=info.device,
+        notice=choice.notice,
+    )
+
+
+def _model(engine: SegmenterEngine, is_default: bool) -> media_pb2.ModelInfo:
+    info = engine.info
+    return media_pb2.ModelInfo(
+        name=info.name,
+        engine=info.name,
+        revision=info.revision,
+        ready=True,
+        is_default=is_default,
+    )
