@@ -141,7 +141,7 @@ def encode_png(image_rgb: Image, compression: int = 1) -> bytes:
 def from_raw(data: bytes, height: int, width: int, pixel_format: PixelFormat) -> Image:
     """`(height, width, 3)` uint8 RGB of raw pixels without padding between rows.
 
-    NV12 and I420 are BT.601 with limited range, of even width and height. RGBA32's alpha is ignored.
+    NV12 and I420 are BT.601, limited range, of even width and height. RGBA32's alpha is ignored.
     RGB24 is a read-only view of `data` and copies nothing.
 
     Raises:
