@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import socket
-from importlib.metadata import version
-
 import grpc
-from kinemask.v1 import live_pb2_grpc, media_pb2
+from kinemask.v1 import live_pb2_grpc
+from kinemask_chassis.provenance import service_info
 from kinemask_chassis.server import Service
 from kinemask_chassis.streams import StreamLimits, StreamServer
 
@@ -42,7 +39,7 @@ class GatewayService(Service[GatewaySettings]):
             self._downstream,
             self.streams,
             self.settings,
-            service_info(),
+            service_info("gateway", engine="pipeline", model="live"),
             self.metrics.frames("LiveService.Stream"),
         )
         live_pb2_grpc.add_LiveServiceServicer_to_server(servicer, server)
@@ -55,16 +52,3 @@ class GatewayService(Service[GatewaySettings]):
     async def close(self) -> None:
         if self._downstream is not None:
             await self._downstream.close()
-
-
-def service_info() -> media_pb2.ServiceInfo:
-    """Who the gateway is, in replies."""
-    return media_pb2.ServiceInfo(
-        service="gateway",
-        version=version("kinemask-gateway"),
-        engine="pipeline",
-        model="live",
-        revision="builtin",
-        device="cpu",
-        replica=f"{socket.gethostname()}:{os.getpid()}",
-    )

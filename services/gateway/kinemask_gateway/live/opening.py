@@ -185,8 +185,6 @@ def _unavailable(why: str) -> status_pb2.Status:
 def _named(
     stage: live_pb2.Stage.ValueType, service: live_pb2.StageService
 ) -> live_pb2.StageService:
-    stage: live_pb2.Stage.ValueType, service: live_pb2.StageService
-) -> live_pb2.StageService:
     service.stage = stage
     return service
 

@@ -57,8 +57,6 @@ def _from_mask(entry: segmenter_pb2.ObjectMask, known: KnownObject | None) -> li
 def _state(
     entry: segmenter_pb2.ObjectMask, known: KnownObject | None
 ) -> tracker_pb2.TrackState.ValueType:
-    entry: segmenter_pb2.ObjectMask, known: KnownObject | None
-) -> tracker_pb2.TrackState.ValueType:
     if not entry.HasField("box"):
         return tracker_pb2.TRACK_STATE_LOST
     if known is not None and known.detected and known.detections < _SURE_DETECTIONS:
