@@ -40,6 +40,8 @@ class MotSequence:
     detections: tuple[DetectedBoxes, ...]
     truth: tuple[LabelledBoxes, ...]
     distractors_xyxy: tuple[NDArray[np.float64], ...]
+    frame_step: int = 1
+    """Difference of consecutive frame ids."""
 
 
 def find_sequences(folder: Path) -> list[MotSequence]:

@@ -60,7 +60,8 @@ def run_tracker(name: str, clip: MotSequence) -> tuple[list[LabelledBoxes], floa
     tracker = create_tracker(name)
     results: list[LabelledBoxes] = []
     seconds = 0.0
-    for frame_id, detections in enumerate(inputs, start=clip.first_frame_id):
+    for index, detections in enumerate(inputs):
+        frame_id = clip.first_frame_id + index * clip.frame_step
         began = time.perf_counter()
         tracks = tracker.update(frame_id, detections)
         seconds += time.perf_counter() - began

@@ -13,6 +13,7 @@ from kinemask_tracker.engines.base import (
     TrackState,
 )
 from kinemask_tracker.engines.bytetrack import ByteTracker
+from kinemask_tracker.engines.kinetrack import KineTracker
 from kinemask_tracker.engines.ocsort import OcSortTracker
 from kinemask_tracker.engines.sort import SortTracker
 
@@ -30,8 +31,8 @@ __all__ = [
     "create_tracker",
 ]
 
-DEFAULT = "sort"
-_TRACKERS = {t.name: t for t in (SortTracker, ByteTracker, OcSortTracker)}
+DEFAULT = KineTracker.name
+_TRACKERS = {t.name: t for t in (KineTracker, SortTracker, ByteTracker, OcSortTracker)}
 
 
 def create_tracker(name: str = "auto", config: TrackerConfig | None = None) -> Tracker:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from kinemask_tracker.engines.boxes import FloatArray
 from numpy.typing import NDArray
 from scipy.optimize import (  # type: ignore[import-untyped]  # scipy ships no type information
     linear_sum_assignment,
 )
+
+from kinemask_tracker.engines.boxes import FloatArray
 
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]

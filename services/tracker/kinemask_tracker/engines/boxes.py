@@ -45,6 +45,18 @@ def height_ratio(first_xyxy: FloatArray, second_xyxy: FloatArray) -> FloatArray:
     return np.asarray(np.minimum(a, b) / np.maximum(a, b))
 
 
-def enlarged(boxes_xyxy: FloatArray, margin_px: FloatArray) -> FloatArray:
-    """`(N, 4)` boxes moved outwards by `(N, 2)` pixels on each side."""
-    return np.asarray(boxes_xyxy + np.concatenate([-margin_px, margin_px], axis=1))
+def enlarged_iou_matrix(
+    first_xyxy: FloatArray, second_xyxy: FloatArray, margin_px: FloatArray
+) -> FloatArray:
+    """`(N, 4)`, `(M, 4)` -> `(N, M)` IoU of both boxes enlarged by the first one's margin.
+
+    `margin_px` is `(N, 2)`: how far each first box, and whatever it is compared with, grows to
+    either side in x and in y (buffered IoU, Yang et al. 2023).
+    """
+    a, b, grown = first_xyxy[:, None, :], second_xyxy[None, :, :], 2 * margin_px[:, None, :]
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]) + grown
+    np.maximum(sides, 0.0, out=sides)
+    overlap: FloatArray = sides[..., 0] * sides[..., 1]
+    size_a, size_b = a[..., 2:] - a[..., :2] + grown, b[..., 2:] - b[..., :2] + grown
+    union = size_a[..., 0] * size_a[..., 1] + size_b[..., 0] * size_b[..., 1] - overlap
+    return np.asarray(overlap / np.maximum(union, MIN_SIDE_PX * MIN_SIDE_PX))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
+
 from kinemask_tracker.engines.assignment import pair_allowed
 from kinemask_tracker.engines.base import TrackerSettings, TrackState
 from kinemask_tracker.engines.boxes import iou_matrix
@@ -39,7 +40,7 @@ class ByteTracker(AssociationTracker):
     )
 
     def _associate(self, run: DetectorRun) -> None:
-        states, high = self._tracks.states, run.scores >= self.settings.high_score
+        states, high = self._tracks.states, run.high
         tentative = states == TrackState.TENTATIVE
         self._pair(run, ~tentative, high, self.settings.min_iou)
         self._pair(run, states == TrackState.CONFIRMED, ~high, LOW_SCORE_IOU)

@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 from kinemask_chassis import snapshots
+
 from kinemask_tracker.engines import motion
 from kinemask_tracker.engines.assignment import pair_allowed
 from kinemask_tracker.engines.base import (
@@ -24,7 +25,7 @@ from kinemask_tracker.engines.base import (
     TrackState,
 )
 from kinemask_tracker.engines.boxes import FloatArray, iou_matrix
-from kinemask_tracker.engines.run import DetectorRun
+from kinemask_tracker.engines.run import DetectorRun, ScoreLimits
 from kinemask_tracker.engines.table import BoolArray, IntArray, TrackTable
 
 SNAPSHOT_VERSION = 1
@@ -52,9 +53,11 @@ class AssociationTracker(ABC):
     """Whether the size of a lost track stops changing (ByteTrack) or goes on (SORT)."""
 
     def __init__(self, config: TrackerConfig) -> None:
+        self.config = config
         self.settings = self.defaults.overridden(config)
         self._tracks = TrackTable.empty()
         self._label_names: list[str] = []
+        self._score_scales = np.zeros(0)  # per label; what they mean is the algorithm's own
         self._next_id = 1
         self._frame_id = -1
         self._runs = 0
@@ -75,6 +78,12 @@ class AssociationTracker(ABC):
         tracks = self._tracks
         tracks.bank[rows] = motion.correct(self.motion_model, tracks.bank[rows], boxes)
         tracks.boxes[rows] = self.motion_model.decode(tracks.bank[rows, motion.VALUE])
+
+    def _score_limits(self, scores: FloatArray, labels: IntArray) -> ScoreLimits:
+        """The least scores for `(M,)` detections of one run."""
+        chosen = self.settings
+        low, high, new = chosen.low_score, chosen.high_score, chosen.new_track_score
+        return ScoreLimits(np.array(low), np.array(high), np.array(new))
 
     def update(
         self,
@@ -132,7 +141,11 @@ class AssociationTracker(ABC):
     def _detect(self, detections: Detections) -> tuple[int, ...]:
         """Associate, then begin and end tracks; returns the ids that ended."""
         self._runs += 1
-        run = DetectorRun.of(detections, self._label_codes(detections), self.settings, self._tracks)
+        codes = self._label_codes(detections)
+        limits = self._score_limits(detections.scores.astype(np.float64), codes)
+        run = DetectorRun.of(
+            detections, codes, limits, self._tracks, class_aware=self.settings.class_aware
+        )
         self._absorb(run, OBSERVED_IOU)
         self._associate(run)
         self._absorb(run, DUPLICATE_IOU)
@@ -148,6 +161,7 @@ class AssociationTracker(ABC):
         # New names are numbered in sorted order, so that the order of detections does not matter.
         new = set(detections.labels).difference(self._label_names)
         self._label_names.extend(sorted(new))
+        self._score_scales = np.append(self._score_scales, np.zeros(len(new)))
         code = {name: i for i, name in enumerate(self._label_names)}
         return np.array([code[name] for name in detections.labels], np.int64)
 
@@ -181,7 +195,7 @@ class AssociationTracker(ABC):
 
     def _begin(self, run: DetectorRun) -> int:
         """Start tracks from what nobody claimed; returns how many."""
-        columns = np.flatnonzero(run.spare & (run.scores >= self.settings.new_track_score))
+        columns = np.flatnonzero(run.spare & run.may_begin)
         count = len(columns)
         if count:
             new = TrackTable.of_new(
@@ -231,22 +245,29 @@ class AssociationTracker(ABC):
         """See `base.Tracker.snapshot`."""
         counters = np.array([self._next_id, self._frame_id, self._runs], np.int64)
         facts: dict[str, snapshots.Json] = {
-            "settings": asdict(self.settings),
+            "config": self._identity(),
             "labels": list(self._label_names),
         }
-        arrays = self._tracks.columns() | {"counters": counters}
+        others = {"counters": counters, "score_scales": self._score_scales}
+        arrays = self._tracks.columns() | others
         return snapshots.pack(f"tracker/{self.name}", SNAPSHOT_VERSION, facts, arrays)
 
     def restore(self, snapshot: bytes) -> None:
         """See `base.Tracker.restore`."""
         found = snapshots.unpack(snapshot, f"tracker/{self.name}", SNAPSHOT_VERSION)
-        if found.facts.get("settings") != asdict(self.settings):
+        if found.facts.get("config") != self._identity():
             raise snapshots.SnapshotError(
-                f"expected a snapshot of {self.settings}, found {found.facts.get('settings')}"
+                f"expected a snapshot of {self._identity()}, found {found.facts.get('config')}"
             )
         labels, counters = found.facts.get("labels"), found.arrays.get("counters")
-        if not isinstance(labels, list) or counters is None or counters.shape != (3,):
-            raise snapshots.SnapshotError("expected labels and three counters, found others")
+        scales = found.arrays.get("score_scales")
+        if not isinstance(labels, list) or scales is None or counters is None:
+            raise snapshots.SnapshotError("expected labels, score scales and counters, found none")
         self._tracks = TrackTable.from_columns(found.arrays)
         self._label_names = [str(name) for name in labels]
+        self._score_scales = scales.astype(np.float64)
         self._next_id, self._frame_id, self._runs = (int(n) for n in counters.tolist())
+
+    def _identity(self) -> dict[str, snapshots.Json]:
+        """What a snapshot must agree on: what the caller gave, and what came of it."""
+        return {"given": asdict(self.config), "settings": asdict(self.settings)}

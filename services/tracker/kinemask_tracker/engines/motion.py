@@ -12,8 +12,9 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
-from kinemask_tracker.engines.boxes import FloatArray, centre_size, from_centre_size
 from numpy.typing import NDArray
+
+from kinemask_tracker.engines.boxes import FloatArray, centre_size, from_centre_size
 
 VALUE, VELOCITY, VAR, COV, VAR_VELOCITY = range(5)
 _LEAST_SIZE = 1e-6
@@ -156,8 +157,18 @@ class HeightModel:
         return deviation * deviation
 
 
-class SizeModel:
-    """BoT-SORT: centre x, centre y, width, height; noise in proportion to width and height."""
+class SteadySizeModel:
+    """BoT-SORT's filter: centre x, centre y, width, height; noise in proportion to the size.
+
+    The deviations are BoT-SORT's, except that a size is taken to change by a quarter as much as
+    a place does: things move past a camera faster than they grow.
+    """
+
+    _FIRST = np.array([1 / 10, 1 / 10, 1 / 10, 1 / 10])
+    _FIRST_VELOCITY = np.array([1 / 16, 1 / 16, 1 / 64, 1 / 64])
+    _PROCESS = np.array([1 / 20, 1 / 20, 1 / 80, 1 / 80])
+    _PROCESS_VELOCITY = np.array([1 / 160, 1 / 160, 1 / 640, 1 / 640])
+    _MEASUREMENT = np.array([1 / 20, 1 / 20, 1 / 20, 1 / 20])
 
     def encode(self, boxes_xyxy: FloatArray) -> FloatArray:
         return np.concatenate(centre_size(boxes_xyxy), axis=1)
@@ -166,15 +177,15 @@ class SizeModel:
         return from_centre_size(values[:, :2], values[:, 2:])
 
     def first_variance(self, values: FloatArray) -> tuple[FloatArray, FloatArray]:
-        return self._variance(values, 1 / 10), self._variance(values, 1 / 16)
+        return self._variance(values, self._FIRST), self._variance(values, self._FIRST_VELOCITY)
 
     def process_variance(self, values: FloatArray) -> tuple[FloatArray, FloatArray]:
-        return self._variance(values, 1 / 20), self._variance(values, 1 / 160)
+        return self._variance(values, self._PROCESS), self._variance(values, self._PROCESS_VELOCITY)
 
     def measurement_variance(self, values: FloatArray) -> FloatArray:
-        return self._variance(values, 1 / 20)
+        return self._variance(values, self._MEASUREMENT)
 
     @staticmethod
-    def _variance(values: FloatArray, of_size: float) -> FloatArray:
+    def _variance(values: FloatArray, of_size: FloatArray) -> FloatArray:
         deviation = values[:, [2, 3, 2, 3]] * of_size
         return np.asarray(deviation * deviation)

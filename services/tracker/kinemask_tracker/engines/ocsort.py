@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
+
 from kinemask_tracker.engines import motion
 from kinemask_tracker.engines.assignment import pair_allowed, pair_then_filter
 from kinemask_tracker.engines.base import TrackerSettings
@@ -12,7 +13,7 @@ from kinemask_tracker.engines.boxes import FloatArray, iou_matrix
 from kinemask_tracker.engines.motion import AreaModel, MotionModel
 from kinemask_tracker.engines.run import DetectorRun
 from kinemask_tracker.engines.sort import StreakTracker
-from kinemask_tracker.engines.table import BoolArray, IntArray, TrackTable
+from kinemask_tracker.engines.table import IntArray, TrackTable
 
 DIRECTION_WEIGHT = 0.2
 DIRECTION_FRAMES = 3
@@ -96,19 +97,18 @@ class OcSortTracker(StreakTracker):
     )
 
     def _associate(self, run: DetectorRun) -> None:
-        usable = run.scores >= self.settings.high_score
-        rows, columns = np.flatnonzero(run.open_rows), np.flatnonzero(run.spare & usable)
+        rows, columns = np.flatnonzero(run.open_rows), np.flatnonzero(run.spare & run.high)
         same = run.same_label(rows, columns)
         iou = iou_matrix(self._tracks.boxes[rows], run.boxes[columns]) * same
         agreement = direction_agreement(self._tracks, rows, run.boxes[columns], self._frame_id)
         score = iou + DIRECTION_WEIGHT * agreement * run.scores[columns][None, :]
         pairs = pair_then_filter(score, (iou >= self.settings.min_iou) & same)
         run.claim_pairs(rows, columns, pairs)
-        self._recover(run, usable)
+        self._recover(run)
 
-    def _recover(self, run: DetectorRun, usable: BoolArray) -> None:
+    def _recover(self, run: DetectorRun) -> None:
         """Observation-centric recovery: try what is left where each track was last seen."""
-        rows, columns = np.flatnonzero(run.open_rows), np.flatnonzero(run.spare & usable)
+        rows, columns = np.flatnonzero(run.open_rows), np.flatnonzero(run.spare & run.high)
         iou = iou_matrix(self._tracks.history[rows, 0], run.boxes[columns])
         allowed = (iou >= self.settings.min_iou) & run.same_label(rows, columns)
         run.claim_pairs(rows, columns, pair_allowed(iou, allowed))

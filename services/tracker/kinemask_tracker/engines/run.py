@@ -5,10 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from kinemask_tracker.engines.assignment import Pairs
-from kinemask_tracker.engines.base import Detections, TrackerSettings
+from kinemask_tracker.engines.base import Detections
 from kinemask_tracker.engines.boxes import FloatArray
 from kinemask_tracker.engines.table import BoolArray, IntArray, TrackTable
+
+
+@dataclass(frozen=True)
+class ScoreLimits:
+    """Least scores, one for all detections or `(M,)` one for each in the caller's order."""
+
+    low: FloatArray
+    """To be considered at all."""
+    high: FloatArray
+    """To take part in the first round."""
+    new_track: FloatArray
+    """To start a track."""
 
 
 @dataclass
@@ -24,6 +37,10 @@ class DetectorRun:
     """`(M,)`."""
     labels: IntArray
     """`(M,)` codes."""
+    high: BoolArray
+    """`(M,)` confident enough for the first round."""
+    may_begin: BoolArray
+    """`(M,)` confident enough to start a track."""
     source: IntArray
     """`(M,)` index in the caller's detections."""
     track_row: IntArray
@@ -40,23 +57,27 @@ class DetectorRun:
         cls,
         detections: Detections,
         label_codes: IntArray,
-        settings: TrackerSettings,
+        limits: ScoreLimits,
         tracks: TrackTable,
+        *,
+        class_aware: bool,
     ) -> DetectorRun:
         """Begin a run: nothing is claimed, every track that was not observed is open."""
         boxes, scores = detections.boxes_xyxy, detections.scores
         keys = (boxes[:, 3], boxes[:, 2], boxes[:, 1], boxes[:, 0], -scores, label_codes)
         order = np.lexsort(keys).astype(np.int64)
-        source = order[scores[order] >= settings.low_score]
+        source = order[(scores >= limits.low)[order]]
         return cls(
             boxes=boxes[source].astype(np.float64),
             scores=scores[source].astype(np.float64),
             labels=label_codes[source],
+            high=(scores >= limits.high)[source],
+            may_begin=(scores >= limits.new_track)[source],
             source=source,
             track_row=np.full(len(source), -1, np.int64),
             spare=np.ones(len(source), np.bool_),
             open_rows=~tracks.observed,
-            _track_labels=tracks.labels if settings.class_aware else None,
+            _track_labels=tracks.labels if class_aware else None,
         )
 
     def same_label(self, rows: IntArray, columns: IntArray) -> BoolArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
+
 from kinemask_tracker.engines.assignment import pair_then_filter
 from kinemask_tracker.engines.base import TrackerSettings, TrackState
 from kinemask_tracker.engines.boxes import iou_matrix
@@ -51,8 +52,7 @@ class SortTracker(StreakTracker):
     )
 
     def _associate(self, run: DetectorRun) -> None:
-        usable = run.spare & (run.scores >= self.settings.high_score)
-        rows, columns = np.flatnonzero(run.open_rows), np.flatnonzero(usable)
+        rows, columns = np.flatnonzero(run.open_rows), np.flatnonzero(run.spare & run.high)
         same = run.same_label(rows, columns)
         iou = iou_matrix(self._tracks.boxes[rows], run.boxes[columns]) * same
         pairs = pair_then_filter(iou, (iou >= self.settings.min_iou) & same)

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
-from kinemask_tracker.engines.boxes import FloatArray
 from numpy.typing import NDArray
+
+from kinemask_tracker.engines.boxes import FloatArray
 
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
