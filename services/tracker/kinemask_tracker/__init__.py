@@ -1,0 +1,1 @@
+"""One identity per object over time."""
