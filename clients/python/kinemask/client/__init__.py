@@ -1,0 +1,26 @@
+"""The clients and their streams. Use them as `kinemask.Client`, `kinemask.AsyncClient`."""
+
+from kinemask.client._async_client import AsyncClient
+from kinemask.client._async_streams import (
+    AsyncLiveStream,
+    AsyncPendingEdit,
+    AsyncTrackStream,
+    AsyncVideoStream,
+)
+from kinemask.client._stream import EditAck
+from kinemask.client._sync_client import Client
+from kinemask.client._sync_streams import LiveStream, PendingEdit, TrackStream, VideoStream
+
+__all__ = [
+    "AsyncClient",
+    "AsyncLiveStream",
+    "AsyncPendingEdit",
+    "AsyncTrackStream",
+    "AsyncVideoStream",
+    "Client",
+    "EditAck",
+    "LiveStream",
+    "PendingEdit",
+    "TrackStream",
+    "VideoStream",
+]
