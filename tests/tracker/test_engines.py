@@ -352,3 +352,18 @@ def test_the_default_is_the_best_of_the_known_ones_at_once() -> None:
     assert counts.mota >= 62
     assert counts.idf1 >= 66
     assert counts.switches <= 6
+
+
+@ALL
+def test_memory_stays_flat_whatever_is_fed(name: str) -> None:
+    tracker = create_tracker(name, TrackerConfig(max_lost_frames=100_000))
+    rng = np.random.default_rng(0)
+    longest = 0
+    for frame in range(12):
+        corner = rng.uniform(0, 1e5, (1000, 2))
+        boxes = np.concatenate([corner, corner + 10], axis=1).astype(np.float32)
+        labels = tuple(f"label {frame} {i}" for i in range(1000))
+        tracks = tracker.update(frame, Detections(boxes, np.ones(1000, np.float32), labels))
+        longest = max(longest, len(tracks))
+    assert 1000 <= longest <= 4096
+    assert len(tracker.snapshot()) < 4096 * 1000

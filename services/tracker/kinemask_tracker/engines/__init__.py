@@ -8,11 +8,10 @@ from kinemask_tracker.engines.base import (
     Observation,
     Track,
     Tracker,
-    TrackerConfig,
-    TrackerSettings,
     TrackState,
 )
 from kinemask_tracker.engines.bytetrack import ByteTracker
+from kinemask_tracker.engines.config import TrackerConfig, TrackerSettings
 from kinemask_tracker.engines.kinetrack import KineTracker
 from kinemask_tracker.engines.ocsort import OcSortTracker
 from kinemask_tracker.engines.sort import SortTracker

@@ -24,17 +24,27 @@ def from_centre_size(centre_px: FloatArray, size_px: FloatArray) -> FloatArray:
 
 def iou_matrix(first_xyxy: FloatArray, second_xyxy: FloatArray) -> FloatArray:
     """`(N, 4)`, `(M, 4)` -> `(N, M)` intersection over union in 0..1."""
-    a, b = first_xyxy[:, None, :], second_xyxy[None, :, :]
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    np.maximum(sides, 0.0, out=sides)
-    overlap: FloatArray = sides[..., 0] * sides[..., 1]
+    overlap = _shared(first_xyxy, second_xyxy, 0, None) * _shared(first_xyxy, second_xyxy, 1, None)
     union = areas(first_xyxy)[:, None] + areas(second_xyxy)[None, :] - overlap
     return np.asarray(overlap / np.maximum(union, MIN_SIDE_PX * MIN_SIDE_PX))
 
 
+def _shared(
+    first_xyxy: FloatArray, second_xyxy: FloatArray, axis: int, grown: FloatArray | None
+) -> FloatArray:
+    """`(N, M)` length that boxes share along x (0) or y (1), the first ones `(N, 1)` longer."""
+    # Axis by axis: arrays whose last axis has length two are several times slower.
+    low = np.maximum(first_xyxy[:, axis, None], second_xyxy[None, :, axis])
+    high = np.minimum(first_xyxy[:, axis + 2, None], second_xyxy[None, :, axis + 2])
+    length = np.subtract(high, low, out=high)
+    if grown is not None:
+        length += grown
+    return np.maximum(length, 0.0, out=length)
+
+
 def areas(boxes_xyxy: FloatArray) -> FloatArray:
     """`(N, 4)` -> `(N,)` areas in square pixels."""
-    sides = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
+    sides = _sides(boxes_xyxy)
     return np.asarray(sides[:, 0] * sides[:, 1])
 
 
@@ -53,10 +63,14 @@ def enlarged_iou_matrix(
     `margin_px` is `(N, 2)`: how far each first box, and whatever it is compared with, grows to
     either side in x and in y (buffered IoU, Yang et al. 2023).
     """
-    a, b, grown = first_xyxy[:, None, :], second_xyxy[None, :, :], 2 * margin_px[:, None, :]
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]) + grown
-    np.maximum(sides, 0.0, out=sides)
-    overlap: FloatArray = sides[..., 0] * sides[..., 1]
-    size_a, size_b = a[..., 2:] - a[..., :2] + grown, b[..., 2:] - b[..., :2] + grown
-    union = size_a[..., 0] * size_a[..., 1] + size_b[..., 0] * size_b[..., 1] - overlap
+    wider, taller = 2 * margin_px[:, :1], 2 * margin_px[:, 1:]
+    overlap = _shared(first_xyxy, second_xyxy, 0, wider)
+    overlap *= _shared(first_xyxy, second_xyxy, 1, taller)
+    first, second = _sides(first_xyxy), _sides(second_xyxy)
+    union = ((first[:, :1] + wider) * (first[:, 1:] + taller)) - overlap
+    union += (second[None, :, 0] + wider) * (second[None, :, 1] + taller)
     return np.asarray(overlap / np.maximum(union, MIN_SIDE_PX * MIN_SIDE_PX))
+
+
+def _sides(boxes_xyxy: FloatArray) -> FloatArray:
+    return boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]

@@ -7,8 +7,9 @@ from typing import ClassVar
 import numpy as np
 
 from kinemask_tracker.engines.assignment import pair_allowed
-from kinemask_tracker.engines.base import TrackerSettings, TrackState
+from kinemask_tracker.engines.base import TrackState
 from kinemask_tracker.engines.boxes import iou_matrix
+from kinemask_tracker.engines.config import TrackerSettings
 from kinemask_tracker.engines.core import AssociationTracker
 from kinemask_tracker.engines.motion import HeightModel, MotionModel
 from kinemask_tracker.engines.run import DetectorRun

@@ -12,25 +12,22 @@ from dataclasses import asdict
 from typing import ClassVar
 
 import numpy as np
-from kinemask_chassis import snapshots
+from kinemask_chassis.snapshots import Json
 
 from kinemask_tracker.engines import motion
 from kinemask_tracker.engines.assignment import pair_allowed
-from kinemask_tracker.engines.base import (
-    Detections,
-    FrameTracks,
-    Observation,
-    TrackerConfig,
-    TrackerSettings,
-    TrackState,
-)
+from kinemask_tracker.engines.base import Detections, FrameTracks, Observation, TrackState
 from kinemask_tracker.engines.boxes import FloatArray, iou_matrix
+from kinemask_tracker.engines.config import TrackerConfig, TrackerSettings
+from kinemask_tracker.engines.labels import LabelBook
 from kinemask_tracker.engines.run import DetectorRun, ScoreLimits
+from kinemask_tracker.engines.saved import SavedState, load, save
 from kinemask_tracker.engines.table import BoolArray, IntArray, TrackTable
 
-SNAPSHOT_VERSION = 1
 MAX_STEP_FRAMES = 30
 """A longer gap between frames predicts no further: a second of blind motion is a guess already."""
+MAX_TRACKS = 4096
+"""Beyond so many living tracks those unseen the longest end, so that memory and time stay flat."""
 TOLERATED_MISSES = 2
 """Missed detector runs that never end a track by the clock alone, however rarely it runs."""
 OBSERVED_IOU = 0.5
@@ -56,8 +53,7 @@ class AssociationTracker(ABC):
         self.config = config
         self.settings = self.defaults.overridden(config)
         self._tracks = TrackTable.empty()
-        self._label_names: list[str] = []
-        self._score_scales = np.zeros(0)  # per label; what they mean is the algorithm's own
+        self._labels = LabelBook()
         self._next_id = 1
         self._frame_id = -1
         self._runs = 0
@@ -141,7 +137,8 @@ class AssociationTracker(ABC):
     def _detect(self, detections: Detections) -> tuple[int, ...]:
         """Associate, then begin and end tracks; returns the ids that ended."""
         self._runs += 1
-        codes = self._label_codes(detections)
+        self._tracks.labels = self._labels.forget_idle(self._tracks.labels)
+        codes = self._labels.codes_of(detections.labels)
         limits = self._score_limits(detections.scores.astype(np.float64), codes)
         run = DetectorRun.of(
             detections, codes, limits, self._tracks, class_aware=self.settings.class_aware
@@ -152,18 +149,11 @@ class AssociationTracker(ABC):
         seen = self._take(run)
         born = self._begin(run)
         keep = self._judge(np.concatenate([seen, np.ones(born, np.bool_)]))
+        keep[self._longest_unseen(keep)] = False
         ended = tuple(self._tracks.ids[~keep].tolist())
         if ended:
             self._tracks.keep(keep)
         return ended
-
-    def _label_codes(self, detections: Detections) -> IntArray:
-        # New names are numbered in sorted order, so that the order of detections does not matter.
-        new = set(detections.labels).difference(self._label_names)
-        self._label_names.extend(sorted(new))
-        self._score_scales = np.append(self._score_scales, np.zeros(len(new)))
-        code = {name: i for i, name in enumerate(self._label_names)}
-        return np.array([code[name] for name in detections.labels], np.int64)
 
     def _absorb(self, run: DetectorRun, least_iou: float) -> None:
         """Give each observed track the spare detection that overlaps it best."""
@@ -218,12 +208,18 @@ class AssociationTracker(ABC):
         missed = self._tracks.missed_runs
         return np.asarray((unseen_frames > limit) & (missed > min(limit, TOLERATED_MISSES)))
 
+    def _longest_unseen(self, keep: BoolArray) -> IntArray:
+        """Rows to end of those in `keep` so that `MAX_TRACKS` remain."""
+        rows = np.flatnonzero(keep)
+        surplus = max(0, len(rows) - MAX_TRACKS)
+        return rows[np.argsort(self._tracks.last_frame[rows], kind="stable")[:surplus]]
+
     def _report(self, ended: tuple[int, ...], unknown: tuple[int, ...]) -> FrameTracks:
         tracks = self._tracks
         return FrameTracks(
             frame_id=self._frame_id,
             ids=tracks.ids.copy(),
-            labels=tuple(self._label_names[code] for code in tracks.labels.tolist()),
+            labels=tuple(self._labels.names[code] for code in tracks.labels.tolist()),
             boxes_xyxy=tracks.boxes.astype(np.float32),
             scores=tracks.scores.astype(np.float32),
             states=tracks.states.copy(),
@@ -243,31 +239,15 @@ class AssociationTracker(ABC):
 
     def snapshot(self) -> bytes:
         """See `base.Tracker.snapshot`."""
-        counters = np.array([self._next_id, self._frame_id, self._runs], np.int64)
-        facts: dict[str, snapshots.Json] = {
-            "config": self._identity(),
-            "labels": list(self._label_names),
-        }
-        others = {"counters": counters, "score_scales": self._score_scales}
-        arrays = self._tracks.columns() | others
-        return snapshots.pack(f"tracker/{self.name}", SNAPSHOT_VERSION, facts, arrays)
+        state = SavedState(self._next_id, self._frame_id, self._runs, self._labels, self._tracks)
+        return save(self.name, self._identity(), state)
 
     def restore(self, snapshot: bytes) -> None:
         """See `base.Tracker.restore`."""
-        found = snapshots.unpack(snapshot, f"tracker/{self.name}", SNAPSHOT_VERSION)
-        if found.facts.get("config") != self._identity():
-            raise snapshots.SnapshotError(
-                f"expected a snapshot of {self._identity()}, found {found.facts.get('config')}"
-            )
-        labels, counters = found.facts.get("labels"), found.arrays.get("counters")
-        scales = found.arrays.get("score_scales")
-        if not isinstance(labels, list) or scales is None or counters is None:
-            raise snapshots.SnapshotError("expected labels, score scales and counters, found none")
-        self._tracks = TrackTable.from_columns(found.arrays)
-        self._label_names = [str(name) for name in labels]
-        self._score_scales = scales.astype(np.float64)
-        self._next_id, self._frame_id, self._runs = (int(n) for n in counters.tolist())
+        state = load(self.name, self._identity(), snapshot)
+        self._next_id, self._frame_id, self._runs = state.next_id, state.frame_id, state.runs
+        self._labels, self._tracks = state.labels, state.tracks
 
-    def _identity(self) -> dict[str, snapshots.Json]:
+    def _identity(self) -> dict[str, Json]:
         """What a snapshot must agree on: what the caller gave, and what came of it."""
         return {"given": asdict(self.config), "settings": asdict(self.settings)}

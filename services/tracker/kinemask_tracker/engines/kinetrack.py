@@ -65,7 +65,7 @@ class KineTracker(ByteTracker):
 
     def _score_limits(self, scores: FloatArray, labels: IntArray) -> ScoreLimits:
         self._follow_scores(scores, labels)
-        fixed, scale = super()._score_limits(scores, labels), self._score_scales[labels]
+        fixed, scale = super()._score_limits(scores, labels), self._labels.scales[labels]
         given = self.config
         return ScoreLimits(
             fixed.low * scale if given.low_score is None else fixed.low,
@@ -75,9 +75,9 @@ class KineTracker(ByteTracker):
 
     def _follow_scores(self, scores: FloatArray, labels: IntArray) -> None:
         """Bring the score scale of every label detected on this run up to date."""
-        best = np.full(len(self._score_scales), -1.0)
+        scales = self._labels.scales
+        best = np.full(len(scales), -1.0)
         np.maximum.at(best, labels, scores)
-        scales = self._score_scales
         rate = np.where(best > scales, RISE, FALL)
         rate = np.where(scales == 0, 1.0, rate)  # a label's first best score is its scale
-        self._score_scales = np.where(best >= 0, scales + rate * (best - scales), scales)
+        self._labels.scales = np.where(best >= 0, scales + rate * (best - scales), scales)

@@ -8,8 +8,8 @@ import numpy as np
 
 from kinemask_tracker.engines import motion
 from kinemask_tracker.engines.assignment import pair_allowed, pair_then_filter
-from kinemask_tracker.engines.base import TrackerSettings
 from kinemask_tracker.engines.boxes import FloatArray, iou_matrix
+from kinemask_tracker.engines.config import TrackerSettings
 from kinemask_tracker.engines.motion import AreaModel, MotionModel
 from kinemask_tracker.engines.run import DetectorRun
 from kinemask_tracker.engines.sort import StreakTracker
@@ -35,9 +35,11 @@ def direction_agreement(
     anchor = np.maximum(recent.sum(axis=1) - 1, 0)
     start = centres[np.arange(len(rows)), anchor]
     moved = centres[:, 0] - centres[:, -1]
-    to_box = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:])[None] * 0.5 - start[:, None]  # (N, M, 2)
-    lengths = np.linalg.norm(moved, axis=1)[:, None] * np.linalg.norm(to_box, axis=2)
-    dots = (to_box * moved[:, None]).sum(axis=2)
+    targets = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) * 0.5
+    across = targets[None, :, 0] - start[:, :1]  # (N, M)
+    down = targets[None, :, 1] - start[:, 1:]
+    dots = across * moved[:, :1] + down * moved[:, 1:]
+    lengths = np.hypot(across, down) * np.hypot(moved[:, :1], moved[:, 1:])
     cosine = np.divide(dots, lengths, out=np.zeros_like(dots), where=lengths > 0)
     return np.asarray(0.5 - np.arccos(np.clip(cosine, -1, 1)) / np.pi)
 

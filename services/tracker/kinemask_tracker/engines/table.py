@@ -98,12 +98,14 @@ class TrackTable:
         """The inverse of `columns`.
 
         Raises:
-            ValueError: a column is missing, or has another type or row shape than a table's.
+            ValueError: a column is missing, or has another type, row shape or length than the rest.
         """
+        length = len(columns.get("ids", ()))
         for name, like in cls.empty().columns().items():
             found = columns.get(name)
-            if found is None or found.dtype != like.dtype or found.shape[1:] != like.shape[1:]:
-                raise ValueError(f"expected column {name} of {like.dtype} {like.shape[1:]}")
+            shape = (length, *like.shape[1:])
+            if found is None or found.dtype != like.dtype or found.shape != shape:
+                raise ValueError(f"expected column {name} of {like.dtype} {shape}")
         return cls(**{name: columns[name] for name in _COLUMNS})  # type: ignore[arg-type]  # dtypes are checked above
 
     def keep(self, rows: BoolArray) -> None:
