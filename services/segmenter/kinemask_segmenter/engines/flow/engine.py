@@ -1,0 +1,83 @@
+"""The flow engine: segmentation without weights, on a CPU."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from kinemask_segmenter.engines.base import EngineInfo, Image, ObjectMask, Prompt
+from kinemask_segmenter.engines.flow import snapshot as snapshots
+from kinemask_segmenter.engines.flow.config import FlowConfig
+from kinemask_segmenter.engines.flow.motion import Motion, backward_flow
+from kinemask_segmenter.engines.flow.objects import start
+from kinemask_segmenter.engines.flow.pixels import Geometry, WorkFrame, to_lab
+from kinemask_segmenter.engines.flow.proposals import propose
+from kinemask_segmenter.engines.flow.stream import FlowStream, check_image
+
+
+class FlowEngine:
+    """Serves any number of streams from one pool of threads."""
+
+    def __init__(self, config: FlowConfig | None = None, threads: int | None = None) -> None:
+        """`threads` is how many streams compute at once; the number of cores if not given.
+
+        Raises:
+            ValueError: fewer than one thread.
+        """
+        count = threads if threads is not None else os.cpu_count() or 1
+        if count < 1:
+            raise ValueError(f"expected at least one thread, got {count}")
+        self._config = config or FlowConfig()
+        self._executor = ThreadPoolExecutor(count, thread_name_prefix="flow")
+
+    @property
+    def info(self) -> EngineInfo:
+        """Names this engine in every stream's first reply."""
+        return EngineInfo("flow", "flow", "1", "cpu", self._config.retained_frames)
+
+    def warm_up(self) -> None:
+        """Run every stage once on a small synthetic video."""
+        rng = np.random.default_rng(0)
+        image = rng.integers(0, 255, (96, 128, 3), dtype=np.uint8)
+        geometry = Geometry.of(96, 128, self._config)
+        frame = WorkFrame.of(to_lab(image, geometry), geometry)
+        item = start(0, frame, Prompt(1, box_xyxy=(30, 30, 80, 70)), geometry, self._config)
+        flow = backward_flow(frame.flow_grey, frame.flow_grey)
+        item.advance(frame, Motion.of(flow, geometry), self._config)
+
+    def open_stream(self, height: int, width: int, snapshot: bytes | None = None) -> FlowStream:
+        """A new stream, or one that goes on from a snapshot.
+
+        Raises:
+            ValueError: the snapshot is damaged, of another version, engine or frame size.
+        """
+        geometry = Geometry.of(height, width, self._config)
+        state = None if snapshot is None else snapshots.decode(snapshot, geometry)
+        return FlowStream(geometry, self._config, self._executor, snapshots.encode, state)
+
+    async def segment_image(
+        self, image: Image, prompts: Sequence[Prompt], candidates: int
+    ) -> list[list[ObjectMask]]:
+        """Up to `candidates` masks per prompt, best first.
+
+        Raises:
+            ValueError: a bad prompt or image, or fewer than one candidate.
+        """
+        if candidates < 1:
+            raise ValueError(f"expected at least one candidate, got {candidates}")
+        if image.ndim != 3:
+            raise ValueError(f"expected an image (H, W, 3), got shape {image.shape}")
+        geometry = Geometry.of(image.shape[0], image.shape[1], self._config)
+        check_image(image, geometry)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._executor, propose, image, prompts, candidates, geometry
+        )
+
+    def close(self) -> None:
+        """Stop the threads once they have finished what they do."""
+        self._executor.shutdown(wait=False, cancel_futures=True)

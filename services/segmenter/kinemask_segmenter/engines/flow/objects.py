@@ -1,0 +1,101 @@
+"""One followed object: what it looks like, where it is, and what the user last said about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from kinemask_segmenter.engines.base import Prompt
+from kinemask_segmenter.engines.flow.appearance import Appearance
+from kinemask_segmenter.engines.flow.config import FlowConfig
+from kinemask_segmenter.engines.flow.follow import Belief, Bools, Window, advance
+from kinemask_segmenter.engines.flow.motion import Motion
+from kinemask_segmenter.engines.flow.pixels import Floats, Geometry, WorkFrame
+from kinemask_segmenter.engines.flow.prompts import merge_prompts, segment, to_work
+
+_SAME_OBJECT = 0.5
+"""Overlap with the old mask above which a correction keeps what was learnt."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """The user's words about an object on the frame they last spoke of."""
+
+    frame_id: int
+    prompt: Prompt
+    base: Bools | None
+    """`(h, w)` mask the object had on that frame before those words; None for a new one."""
+
+
+@dataclass
+class Followed:
+    """State of one object.
+
+    Invariant: depends only on the object's own prompts and the frames since, never on other
+    objects, so adding or removing one leaves the rest as they were.
+    """
+
+    object_id: int
+    look: Appearance
+    belief: Belief
+    said: Said
+
+    def advance(self, frame: WorkFrame, motion: Motion, config: FlowConfig) -> None:
+        """Carry the object to the next frame and learn from it."""
+        advance(self.belief, self.look, frame, motion, config)
+        if not self.belief.missing:
+            probability = self.belief.level.astype(np.float32) / np.float32(255)
+            self.look.adapt(frame, probability, config)
+
+
+def start(
+    frame_id: int, frame: WorkFrame, prompt: Prompt, geometry: Geometry, config: FlowConfig
+) -> Followed:
+    """A new object from a valid prompt."""
+    mask = segment(frame.lab, to_work(prompt, geometry), None)
+    look = Appearance.learn(frame, _soften(mask), prompt.object_id, config)
+    return Followed(prompt.object_id, look, _believe(mask), Said(frame_id, prompt, None))
+
+
+def refine(
+    old: Followed,
+    base: Bools,
+    frame_id: int,
+    frame: WorkFrame,
+    prompt: Prompt,
+    geometry: Geometry,
+    config: FlowConfig,
+) -> Followed:
+    """The same object after a further prompt.
+
+    Args:
+        base: the object's mask on that frame as it was followed.
+    """
+    said = Said(frame_id, prompt, base)
+    if old.said.frame_id == frame_id:
+        said = Said(frame_id, merge_prompts(old.said.prompt, prompt), old.said.base)
+    mask = segment(frame.lab, to_work(said.prompt, geometry), said.base)
+    union = float((mask | base).sum())
+    if float((mask & base).sum()) < _SAME_OBJECT * union:
+        look = Appearance.learn(frame, _soften(mask), old.object_id, config)
+    else:
+        look = old.look
+        look.relearn(frame, _soften(mask), config)
+    return Followed(old.object_id, look, _believe(mask), said)
+
+
+def _soften(mask: Bools) -> Floats:
+    """`(h, w)` probability that leaves the pixels on the contour out of the learning."""
+    soft = np.asarray(cv2.blur(mask.astype(np.float32), (3, 3)), np.float32)
+    # A thin object has nothing but contour: then its pixels are taken as they are.
+    return soft if (soft[mask] > 0.9).mean() > 0.5 else mask.astype(np.float32)
+
+
+def _believe(mask: Bools) -> Belief:
+    level = mask.astype(np.uint8) * np.uint8(255)
+    window = Window.around(mask, 0)
+    if window is None:
+        raise ValueError("expected a mask with at least one pixel, got an empty one")
+    return Belief(level, float(mask.sum()), window)

@@ -1,0 +1,272 @@
+"""From what a user says about an object on one frame to a mask of it.
+
+Boxes and points go through GrabCut (Rother et al., 2004) on a small crop; refinements by point
+flood the region of like colour around it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from kinemask_segmenter.engines.base import Prompt
+from kinemask_segmenter.engines.flow.pixels import Bytes, Geometry
+
+Bools = NDArray[np.bool_]
+
+_CROP_SIDE_PX = 160
+_ROUNDS = 4
+_SMALLEST_FILL = 0.25
+_POINT_REACH = 0.16
+"""Radius around a point in which its object is looked for, as part of the shorter side."""
+_CORRECTION_REACH = 0.08
+_FLOOD_DIFFERENCE = 14
+_RNG_SEED = 7
+
+
+@dataclass(frozen=True)
+class WorkPrompt:
+    """A prompt in working-image pixels; at least one field says something."""
+
+    inside_xy: NDArray[np.float64]
+    """`(N, 2)` points on the object."""
+    outside_xy: NDArray[np.float64]
+    box_xyxy: tuple[float, float, float, float] | None
+    mask: Bools | None
+
+
+def check_prompt(prompt: Prompt, height: int, width: int) -> None:
+    """Refuse what cannot be meant.
+
+    Raises:
+        ValueError: says what was expected and what came.
+    """
+    if prompt.object_id < 1:
+        raise ValueError(f"expected a positive object id, got {prompt.object_id}")
+    points, positive = prompt.points_xy, prompt.positive
+    if points.ndim != 2 or points.shape[1:] != (2,) or positive.shape != points.shape[:1]:
+        raise ValueError(
+            "expected points (N, 2) with N labels, "
+            f"got points {points.shape} with labels {positive.shape}"
+        )
+    if not np.isfinite(points).all():
+        raise ValueError("expected finite points, got one that is not")
+    if prompt.box_xyxy is not None:
+        _check_box(prompt.box_xyxy)
+    if prompt.mask is not None and prompt.mask.shape != (height, width):
+        raise ValueError(f"expected a mask of shape {(height, width)}, got {prompt.mask.shape}")
+    if prompt.mask is not None and not prompt.mask.any():
+        raise ValueError("expected a mask with at least one pixel, got an empty one")
+    if not len(points) and prompt.box_xyxy is None and prompt.mask is None:
+        raise ValueError("expected points, a box or a mask, got none of them")
+
+
+def _check_box(box: tuple[float, float, float, float]) -> None:
+    x0, y0, x1, y1 = box
+    if not (np.isfinite(box).all() and x0 < x1 and y0 < y1):
+        raise ValueError(f"expected a box with x_min < x_max and y_min < y_max, got {box}")
+
+
+def starts_an_object(prompt: Prompt) -> bool:
+    """Whether the prompt says where an object is, not only where it is not."""
+    return bool(prompt.positive.any()) or prompt.box_xyxy is not None or prompt.mask is not None
+
+
+def merge_prompts(earlier: Prompt, later: Prompt) -> Prompt:
+    """Points of both; the later box or mask replaces what stood before."""
+    joined = replace(
+        later,
+        points_xy=np.concatenate([earlier.points_xy, later.points_xy]),
+        positive=np.concatenate([earlier.positive, later.positive]),
+    )
+    if later.box_xyxy is None and later.mask is None:
+        return replace(joined, box_xyxy=earlier.box_xyxy, mask=earlier.mask)
+    return joined
+
+
+def to_work(prompt: Prompt, geometry: Geometry) -> WorkPrompt:
+    """Scale to the working image; points outside are moved to its border."""
+    sx, sy = geometry.work_width / geometry.width, geometry.work_height / geometry.height
+    limit = np.array([geometry.work_width - 1, geometry.work_height - 1], np.float64)
+    points = np.clip(prompt.points_xy.astype(np.float64) * (sx, sy), 0, limit)
+    box = prompt.box_xyxy
+    if box is not None:
+        box = (box[0] * sx, box[1] * sy, box[2] * sx, box[3] * sy)
+    mask = None if prompt.mask is None else _shrink(prompt.mask, geometry)
+    return WorkPrompt(points[prompt.positive], points[~prompt.positive], box, mask)
+
+
+def _shrink(mask: Bools, geometry: Geometry) -> Bools:
+    """To the working size; a mask that would vanish keeps its middle pixel."""
+    height, width = geometry.work_height, geometry.work_width
+    small = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA) > 0.5
+    if not small.any():
+        rows, columns = np.nonzero(mask)
+        row = int(rows[len(rows) // 2] * height / mask.shape[0])
+        small[row, int(columns[len(rows) // 2] * width / mask.shape[1])] = True
+    return small
+
+
+def segment(lab: Bytes, prompt: WorkPrompt, base: Bools | None, looseness: float = 1.0) -> Bools:
+    """The object's mask, never empty.
+
+    Args:
+        lab: `(h, w, 3)` working image.
+        base: `(h, w)` mask known before, which points alone correct.
+        looseness: 1 is normal, less gives tighter masks and more gives wider ones.
+    """
+    if prompt.mask is not None:
+        mask = prompt.mask
+    elif prompt.box_xyxy is not None:
+        mask = _in_box(lab, prompt.box_xyxy, prompt, looseness)
+    elif base is not None and base.any():
+        mask = base
+    else:
+        mask = _around_points(lab, prompt, looseness)
+    corrected = _correct(lab, mask, prompt)
+    return corrected if corrected.any() else mask
+
+
+def _correct(lab: Bytes, mask: Bools, prompt: WorkPrompt) -> Bools:
+    """Add what positive points miss, take out what negative points hit."""
+    result = mask.copy()
+    radius = max(2.0, _CORRECTION_REACH * min(mask.shape))
+    for x, y in prompt.inside_xy:
+        if not result[int(y), int(x)]:
+            result |= _flood(lab, float(x), float(y), radius)
+    for x, y in prompt.outside_xy:
+        if result[int(y), int(x)]:
+            hit = _separate_part(result, int(x), int(y), prompt.inside_xy)
+            result &= ~(_flood(lab, float(x), float(y), radius) if hit is None else hit)
+    return result
+
+
+def _separate_part(mask: Bools, x: int, y: int, inside_xy: NDArray[np.float64]) -> Bools | None:
+    """The part of `mask` at a point, if it can go as a whole: others remain, nobody wants it."""
+    count, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    part: Bools = parts == parts[y, x]
+    wanted = any(part[int(v), int(u)] for u, v in inside_xy)
+    return None if count <= 2 or wanted else part
+
+
+def _flood(lab: Bytes, x: float, y: float, radius: float) -> Bools:
+    """The region of like colour around a point, within `radius`, and a small disc at least."""
+    height, width = lab.shape[:2]
+    seen = np.zeros((height + 2, width + 2), np.uint8)
+    step = (_FLOOD_DIFFERENCE,) * 3
+    flags = 4 | cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE | (1 << 8)
+    smooth = cv2.medianBlur(lab, 5)
+    cv2.floodFill(smooth, seen, (int(x), int(y)), (0, 0, 0), step, step, flags)
+    square = (np.arange(width) - x) ** 2 + (np.arange(height)[:, None] - y) ** 2
+    disc = square <= max(1.0, radius / 5) ** 2
+    result: Bools = ((seen[1:-1, 1:-1] > 0) & (square <= radius**2)) | disc
+    result[int(y), int(x)] = True
+    return result
+
+
+def _ellipse(height: int, width: int, box: tuple[float, float, float, float]) -> Bools:
+    x0, y0, x1, y1 = box
+    rx, ry = max(0.5, (x1 - x0) / 2), max(0.5, (y1 - y0) / 2)
+    x = (np.arange(width) + 0.5 - (x0 + x1) / 2) / rx
+    y = ((np.arange(height) + 0.5 - (y0 + y1) / 2) / ry)[:, None]
+    result: Bools = x * x + y * y <= 1
+    return result
+
+
+def _clip_box(
+    box: tuple[float, float, float, float], height: int, width: int
+) -> tuple[int, int, int, int]:
+    """Whole pixels inside the image, at least one."""
+    x0 = min(width - 1, max(0, round(box[0])))
+    y0 = min(height - 1, max(0, round(box[1])))
+    return x0, y0, max(x0 + 1, min(width, round(box[2]))), max(y0 + 1, min(height, round(box[3])))
+
+
+def _in_box(
+    lab: Bytes, box: tuple[float, float, float, float], prompt: WorkPrompt, looseness: float
+) -> Bools:
+    """GrabCut in the box; an ellipse where that finds only a fragment."""
+    height, width = lab.shape[:2]
+    x0, y0, x1, y1 = _clip_box(box, height, width)
+    whole = (float(x0), float(y0), float(x1), float(y1))
+    ellipse = _ellipse(height, width, whole)
+    if not ellipse.any():
+        ellipse[y0:y1, x0:x1] = True
+    labels = np.full((height, width), cv2.GC_BGD, np.uint8)
+    labels[y0:y1, x0:x1] = cv2.GC_PR_BGD
+    labels[ellipse] = cv2.GC_PR_FGD
+    core = 0.45 * looseness
+    cx, cy, rx, ry = (x0 + x1) / 2, (y0 + y1) / 2, (x1 - x0) / 2, (y1 - y0) / 2
+    labels[
+        _ellipse(height, width, (cx - rx * core, cy - ry * core, cx + rx * core, cy + ry * core))
+    ] = cv2.GC_FGD
+    mask = _grab_cut(lab, labels, prompt, margin=0.5)
+    fill = mask.sum() / ((x1 - x0) * (y1 - y0))
+    return mask if fill >= _SMALLEST_FILL else ellipse
+
+
+def _around_points(lab: Bytes, prompt: WorkPrompt, looseness: float) -> Bools:
+    """GrabCut in a disc around positive points."""
+    height, width = lab.shape[:2]
+    radius = max(2.0, _POINT_REACH * looseness * min(height, width))
+    labels = np.full((height, width), cv2.GC_BGD, np.uint8)
+    near = np.zeros((height, width), np.bool_)
+    for x, y in prompt.inside_xy:
+        square = (np.arange(width) - x) ** 2 + (np.arange(height)[:, None] - y) ** 2
+        labels[(square <= radius**2) & (labels == cv2.GC_BGD)] = cv2.GC_PR_BGD
+        near |= square <= (radius / 2) ** 2
+        like = _flood(lab, float(x), float(y), radius)
+        labels[like] = cv2.GC_PR_FGD
+        labels[square <= max(1.0, radius / 6) ** 2] = cv2.GC_FGD
+    if not (labels == cv2.GC_PR_FGD).any():
+        labels[near & (labels == cv2.GC_PR_BGD)] = cv2.GC_PR_FGD
+    mask = _grab_cut(lab, labels, prompt, margin=0.1)
+    return _touched(mask, prompt.inside_xy)
+
+
+def _touched(mask: Bools, points_xy: NDArray[np.float64]) -> Bools:
+    """The connected parts of `mask` that hold a point."""
+    _, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    wanted = {int(parts[int(y), int(x)]) for x, y in points_xy} - {0}
+    result: Bools = np.isin(parts, list(wanted))
+    for x, y in points_xy:
+        result[int(y), int(x)] = True
+    return result
+
+
+def _grab_cut(lab: Bytes, labels: Bytes, prompt: WorkPrompt, margin: float) -> Bools:
+    """GrabCut on a crop around everything that is not certain background."""
+    for points, label in ((prompt.inside_xy, cv2.GC_FGD), (prompt.outside_xy, cv2.GC_BGD)):
+        for x, y in points:
+            cv2.circle(labels, (int(x), int(y)), 1, int(label), -1)
+    rows, columns = np.nonzero(labels != cv2.GC_BGD)
+    if len(rows) == 0:
+        return np.zeros(labels.shape, np.bool_)
+    pad = int(margin * max(np.ptp(rows) + 1, np.ptp(columns) + 1)) + 2
+    crop = (
+        slice(max(0, int(rows.min()) - pad), int(rows.max()) + pad + 1),
+        slice(max(0, int(columns.min()) - pad), int(columns.max()) + pad + 1),
+    )
+    mask = np.zeros(labels.shape, np.bool_)
+    mask[crop] = _grab_cut_small(np.ascontiguousarray(lab[crop]), labels[crop].copy())
+    return mask
+
+
+def _grab_cut_small(lab: Bytes, labels: Bytes) -> Bools:
+    height, width = labels.shape
+    scale = min(1.0, _CROP_SIDE_PX / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(lab, size, interpolation=cv2.INTER_AREA)
+    tags = np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+    fore, back = (tags & 1) > 0, (tags & 1) == 0
+    if min(size) < 2 or fore.sum() < 10 or back.sum() < 10:
+        return (labels & 1) > 0  # Too few pixels for GrabCut's five colours a side.
+    cv2.setRNGSeed(_RNG_SEED)
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.grabCut(small, tags, None, *models, _ROUNDS, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]  # the stubs do not know that the rectangle may be None
+    mask = ((tags & 1) > 0).astype(np.float32)
+    back = cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(back > 0.5, np.bool_)

@@ -1,0 +1,223 @@
+"""One video followed by the flow engine."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+
+from kinemask_segmenter.engines.base import FrameGoneError, Image, ObjectMask, Prompt
+from kinemask_segmenter.engines.flow.config import FlowConfig
+from kinemask_segmenter.engines.flow.follow import Bools
+from kinemask_segmenter.engines.flow.masks import RawObject, compete, crop, expand
+from kinemask_segmenter.engines.flow.motion import Halves, Motion, backward_flow
+from kinemask_segmenter.engines.flow.objects import Followed, refine, start
+from kinemask_segmenter.engines.flow.pixels import Bytes, Geometry, WorkFrame, to_lab
+from kinemask_segmenter.engines.flow.prompts import check_prompt, starts_an_object
+
+ResultT = TypeVar("ResultT")
+
+
+def check_image(image: Image, geometry: Geometry) -> None:
+    """Raises ValueError unless `image` is RGB bytes of the stream's size."""
+    expected = (geometry.height, geometry.width, 3)
+    if image.shape != expected or image.dtype != np.uint8:
+        raise ValueError(
+            f"expected an image of shape {expected} and type uint8, "
+            f"got {image.shape} and {image.dtype}"
+        )
+
+
+@dataclass
+class Retained:
+    """What is kept of a recent frame, so that a late prompt can be carried forward from it."""
+
+    frame_id: int
+    lab: Bytes
+    flow: Halves | None
+    """From this frame to the one before; None on the first."""
+    masks: dict[int, Bytes] = field(default_factory=dict)
+    """Bit-packed working-size mask per object followed then."""
+
+
+@dataclass
+class StreamState:
+    """What a snapshot holds.
+
+    Invariants: `objects` is ordered by id; `grey` is of the newest frame, None before the first.
+    """
+
+    last_frame_id: int | None = None
+    grey: Bytes | None = None
+    objects: dict[int, Followed] = field(default_factory=dict)
+
+
+class FlowStream:
+    """State of one video; see `SegmenterStream` for the contract.
+
+    Invariants: `_lock` is held by whoever reads or writes `_state` and `_retained`, so two steps
+    never overlap even if the caller gave up waiting for the first. `_retained` has at most
+    `config.retained_frames` entries, the newest last, and every flow in it leads to its neighbour.
+    """
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        config: FlowConfig,
+        executor: Executor,
+        encode: Callable[[StreamState, Geometry], bytes],
+        state: StreamState | None = None,
+    ) -> None:
+        self._geometry = geometry
+        self._config = config
+        self._executor = executor
+        self._encode = encode
+        self._state = state or StreamState()
+        self._retained: deque[Retained] = deque(maxlen=config.retained_frames)
+        self._lock = threading.Lock()
+
+    def prepare(self, image: Image) -> WorkFrame:
+        """Working image and features. Raises ValueError for an image of another size."""
+        check_image(image, self._geometry)
+        return WorkFrame.of(to_lab(image, self._geometry), self._geometry)
+
+    async def step(
+        self, frame_id: int, prepared: WorkFrame, prompts: Sequence[Prompt]
+    ) -> list[RawObject]:
+        """Next frame. Raises ValueError, with nothing changed, for a bad prompt or frame id."""
+        return await self._run(partial(self._step, frame_id, prepared, prompts))
+
+    def finish(self, raw: list[RawObject]) -> list[ObjectMask]:
+        """Masks at the original size."""
+        return expand(raw, self._geometry)
+
+    async def prompt_late(self, frame_id: int, prompts: Sequence[Prompt]) -> None:
+        """Start or refine on a retained frame and follow up to the newest one.
+
+        Raises:
+            FrameGoneError: the frame is not retained.
+            ValueError: a bad prompt; nothing was changed.
+        """
+        await self._run(partial(self._prompt_late, frame_id, prompts))
+
+    def remove(self, object_id: int) -> bool:
+        """Forget an object."""
+        with self._lock:
+            for entry in self._retained:
+                entry.masks.pop(object_id, None)
+            return self._state.objects.pop(object_id, None) is not None
+
+    def object_ids(self) -> tuple[int, ...]:
+        """Objects followed now, ascending."""
+        return tuple(sorted(self._state.objects))
+
+    async def snapshot(self) -> bytes:
+        """State without the retained frames: late prompts reach back to the restore at most."""
+        return await self._run(self._snapshot)
+
+    def close(self) -> None:
+        """Free what the stream holds."""
+        with self._lock:
+            self._state = StreamState()
+            self._retained.clear()
+
+    async def _run(self, work: Callable[[], ResultT]) -> ResultT:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+    def _snapshot(self) -> bytes:
+        with self._lock:
+            return self._encode(self._state, self._geometry)
+
+    def _step(self, frame_id: int, frame: WorkFrame, prompts: Sequence[Prompt]) -> list[RawObject]:
+        with self._lock:
+            state = self._state
+            if state.last_frame_id is not None and frame_id <= state.last_frame_id:
+                raise ValueError(f"expected a frame id above {state.last_frame_id}, got {frame_id}")
+            self._check(prompts, set(state.objects))
+            entry = Retained(frame_id, frame.lab, self._follow_all(frame))
+            state.last_frame_id, state.grey = frame_id, frame.flow_grey
+            entry.masks = {key: _pack(each.belief.level) for key, each in state.objects.items()}
+            for prompt in prompts:
+                self._apply(prompt, entry, frame)
+            self._retained.append(entry)
+            return self._raw()
+
+    def _follow_all(self, frame: WorkFrame) -> Halves | None:
+        if self._state.grey is None:
+            return None
+        flow = backward_flow(frame.flow_grey, self._state.grey)
+        if self._state.objects:
+            motion = Motion.of(flow, self._geometry)
+            for each in self._state.objects.values():
+                each.advance(frame, motion, self._config)
+        return flow
+
+    def _check(self, prompts: Sequence[Prompt], known: set[int]) -> None:
+        for prompt in prompts:
+            check_prompt(prompt, self._geometry.height, self._geometry.width)
+            if prompt.object_id not in known and not starts_an_object(prompt):
+                raise ValueError(
+                    f"expected a positive point, a box or a mask for the new object "
+                    f"{prompt.object_id}, got negative points only"
+                )
+            known.add(prompt.object_id)
+
+    def _apply(self, prompt: Prompt, entry: Retained, frame: WorkFrame) -> None:
+        """Start or refine the prompt's object on the frame of `entry`."""
+        objects, key = self._state.objects, prompt.object_id
+        packed = entry.masks.get(key)
+        if key in objects and packed is not None:
+            base = _unpack(packed, frame.shape)
+            item = refine(
+                objects[key], base, entry.frame_id, frame, prompt, self._geometry, self._config
+            )
+        else:
+            item = start(entry.frame_id, frame, prompt, self._geometry, self._config)
+        objects[key] = item
+        entry.masks[key] = _pack(item.belief.level)
+        self._state.objects = dict(sorted(objects.items()))
+
+    def _prompt_late(self, frame_id: int, prompts: Sequence[Prompt]) -> None:
+        with self._lock:
+            entries = list(self._retained)
+            ids = [entry.frame_id for entry in entries]
+            if frame_id not in ids:
+                raise FrameGoneError(frame_id, ids)
+            at = ids.index(frame_id)
+            self._check(prompts, set(entries[at].masks))
+            frame = WorkFrame.of(entries[at].lab, self._geometry)
+            for prompt in prompts:
+                self._apply(prompt, entries[at], frame)
+            self._replay(entries[at + 1 :], sorted({prompt.object_id for prompt in prompts}))
+
+    def _replay(self, entries: Sequence[Retained], object_ids: Sequence[int]) -> None:
+        """Carry some objects over stored frames; the others are not touched."""
+        for entry in entries:
+            if entry.flow is None:
+                continue
+            frame = WorkFrame.of(entry.lab, self._geometry)
+            motion = Motion.of(entry.flow, self._geometry)
+            for key in object_ids:
+                item = self._state.objects[key]
+                item.advance(frame, motion, self._config)
+                entry.masks[key] = _pack(item.belief.level)
+
+    def _raw(self) -> list[RawObject]:
+        objects = [crop(key, each.belief) for key, each in self._state.objects.items()]
+        return compete(objects, self._geometry)
+
+
+def _pack(level: Bytes) -> Bytes:
+    return np.packbits(level > 127)
+
+
+def _unpack(packed: Bytes, shape: tuple[int, int]) -> Bools:
+    bits = np.unpackbits(packed, count=shape[0] * shape[1])
+    return bits.reshape(shape).astype(np.bool_)
