@@ -87,6 +87,7 @@ class EchoService(Service[ChassisSettings]):
             "Unary": (grpc.unary_unary_rpc_method_handler, self.unary),
             "Down": (grpc.unary_stream_rpc_method_handler, self.down),
             "Up": (grpc.stream_unary_rpc_method_handler, self.up),
+            "Flood": (grpc.unary_stream_rpc_method_handler, self.flood),
             "Both": (grpc.stream_stream_rpc_method_handler, self.both),
         }
         handlers = {
@@ -107,6 +108,16 @@ class EchoService(Service[ChassisSettings]):
     async def down(self, request: StringValue, context: Context) -> AsyncIterator[StringValue]:
         for word in request.value.split(","):
             yield await obey(word, context)
+
+    async def flood(self, request: StringValue, context: Context) -> None:
+        """Write megabytes until the client has not read for a while."""
+        self.began.put_nowait("flood")
+        try:
+            while True:
+                async with asyncio.timeout(0.2):
+                    await context.write(StringValue(value="x" * 2**20))
+        except TimeoutError:
+            raise errors.exhausted("the client does not read", "CLIENT_STALLED") from None
 
     async def up(self, requests: AsyncIterator[StringValue], context: Context) -> StringValue:
         texts = [(await obey(request.value, context)).value async for request in requests]

@@ -214,6 +214,22 @@ async def test_a_cancelled_call_ends_its_handler(
     assert _handled(echo_service, "Unary", "CANCELLED") == 1
 
 
+async def test_a_client_that_does_not_read_is_let_go(
+    echo_channel: Channel, echo_service: EchoService, echo_server: RunningServer
+) -> None:
+    call = _method(echo_channel, "unary_stream", "Flood")(StringValue(value=""))
+    assert await echo_service.began.get() == "flood"
+    await echo_server.interceptor.wait_idle()
+    assert _handled(echo_service, "Flood", "RESOURCE_EXHAUSTED") == 1
+    with pytest.raises(grpc.aio.AioRpcError) as caught:  # when it reads after all
+        async for _ in call:
+            pass
+    assert (
+        unpacked(details_of(caught.value), error_details_pb2.ErrorInfo).reason == "CLIENT_STALLED"
+    )
+    assert (await unary(echo_channel, "hello")).value == "hello"  # the connection lives
+
+
 async def test_a_stream_counts_while_it_is_open(
     echo_channel: Channel, echo_service: EchoService, echo_server: RunningServer
 ) -> None:

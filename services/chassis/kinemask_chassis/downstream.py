@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import grpc
+from grpc_status import rpc_status
 
 from kinemask_chassis import context as rpc_context
+from kinemask_chassis import errors
 
 DEADLINE_MARGIN_S = 0.05
 """What a downstream call gets less than its caller has, so that the answer still gets through."""
@@ -38,7 +40,8 @@ def call_options(
 ) -> CallOptions:
     """The request id, and the sooner of `timeout_s` and the current deadline less the margin.
 
-    An expired deadline gives a timeout of 0: the call then fails at once with DEADLINE_EXCEEDED.
+    Raises:
+        ServiceError: DEADLINE_EXCEEDED if less than the margin is left.
     """
     request_id = rpc_context.request_id()
     metadata = ((rpc_context.REQUEST_ID_KEY, request_id),) if request_id else ()
@@ -55,7 +58,10 @@ def _sooner(timeout_s: float | None, margin_s: float) -> float | None:
     remaining_s = rpc_context.remaining_s()
     if remaining_s is None:
         return timeout_s
-    left_s = max(remaining_s - margin_s, 0.0)
+    left_s = remaining_s - margin_s
+    if left_s <= 0:
+        # grpc would still send a call whose timeout is 0, and race with its answer.
+        raise errors.deadline_exceeded("no time was left for a call to another service")
     return left_s if timeout_s is None else min(timeout_s, left_s)
 
 
@@ -65,7 +71,10 @@ class _Forward:
 
     def _forwarded(self, details: Details) -> Details:
         """The same call with the request id, unless it names one, and the deadline."""
-        options = call_options(details.timeout, self._margin_s)
+        try:
+            options = call_options(details.timeout, self._margin_s)
+        except errors.ServiceError as error:
+            raise _as_call_error(error) from None
         metadata = grpc.aio.Metadata(*(details.metadata or ()))
         for key, value in options.metadata:
             if not metadata.get_all(key):
@@ -77,6 +86,13 @@ class _Forward:
             details.credentials,
             details.wait_for_ready,
         )
+
+
+def _as_call_error(error: errors.ServiceError) -> grpc.aio.AioRpcError:
+    """The error a caller expects of a call, as though a server had answered with it."""
+    status = rpc_status.to_status(error.to_status())
+    trailers = grpc.aio.Metadata(*status.trailing_metadata)
+    return grpc.aio.AioRpcError(error.code, grpc.aio.Metadata(), trailers, details=error.message)
 
 
 # grpc.aio takes one class for each kind of rpc: an object of several kinds is used as the first.

@@ -7,41 +7,31 @@ Anything else that escapes a handler is a fault of ours: INTERNAL, a request id,
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
 import grpc
 import structlog
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
 from kinemask_chassis import context as rpc_context
+from kinemask_chassis.status_details import (
+    MAX_MESSAGE_BYTES,
+    bad_request,
+    cut,
+    duration,
+    metadata_that_fits,
+    violations_that_fit,
+)
+from kinemask_chassis.status_details import (
+    Violation as Violation,
+)
 
 DOMAIN = "kinemask"
-# A status travels in HTTP/2 trailers, which peers refuse beyond 8 KiB: base64, percent-encoding
-# and the message (sent twice) have to fit as well.
-_MAX_MESSAGE_BYTES = 512
-_MAX_METADATA_BYTES = 512
-_MAX_VIOLATIONS_BYTES = 2600
-_MAX_FIELD_BYTES = 200
-_MAX_DESCRIPTION_BYTES = 400
-
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class Violation:
-    """One field that does not hold what it should."""
-
-    field: str
-    """Path from the request, such as `options.prompts[3]`."""
-    description: str
-    """What was expected and what came."""
 
 
 class ServiceError(Exception):
@@ -74,19 +64,21 @@ class ServiceError(Exception):
         Long texts are cut so that the status fits into a response's trailers; ErrorInfo's metadata
         then says under `violations_left_out` how many violations had no room.
         """
-        shown = _that_fit(self.violations)
+        shown = violations_that_fit(self.violations)
         left_out = len(self.violations) - len(shown)
         extra = {"violations_left_out": str(left_out)} if left_out else {}
         number: int = self.code.value[0]
-        status = Status(code=number, message=_cut(self.message, _MAX_MESSAGE_BYTES))
+        status = Status(code=number, message=cut(self.message, MAX_MESSAGE_BYTES))
         info = ErrorInfo(
-            reason=self.reason, domain=self.domain, metadata=_small(self.metadata) | extra
+            reason=self.reason,
+            domain=self.domain,
+            metadata=metadata_that_fits(self.metadata) | extra,
         )
         status.details.add().Pack(info)
         if shown:
-            status.details.add().Pack(_bad_request(shown))
+            status.details.add().Pack(bad_request(shown))
         if self.retry_after_s is not None:
-            status.details.add().Pack(RetryInfo(retry_delay=_duration(self.retry_after_s)))
+            status.details.add().Pack(RetryInfo(retry_delay=duration(self.retry_after_s)))
         return status
 
 
@@ -177,6 +169,26 @@ def status_from_exception(exc: BaseException) -> Status:
     return _internal_status(exc)
 
 
+def from_status(status: Status) -> ServiceError:
+    """The ServiceError that `status` was made of, to pass on what another service said."""
+    info, bad, retry = ErrorInfo(), BadRequest(), RetryInfo()
+    for detail in status.details:
+        for known in (info, bad, retry):
+            detail.Unpack(known)
+    code = next(c for c in grpc.StatusCode if c.value[0] == status.code)
+    violations = [Violation(v.field, v.description) for v in bad.field_violations]
+    after_s = retry.retry_delay.ToTimedelta().total_seconds()
+    return ServiceError(
+        code,
+        status.message,
+        reason=info.reason or "DOWNSTREAM_FAILED",
+        violations=violations,
+        retry_after_s=after_s or None,
+        metadata=dict(info.metadata),
+        domain=info.domain or DOMAIN,
+    )
+
+
 class Abortable(Protocol):
     """The part of `grpc.aio.ServicerContext` that `abort` needs."""
 
@@ -223,72 +235,3 @@ def _downstream_status(exc: grpc.aio.AioRpcError) -> Status:
     return ServiceError(
         exc.code(), exc.details() or "a service behind this one failed", reason="DOWNSTREAM_FAILED"
     ).to_status()
-
-
-def _that_fit(violations: tuple[Violation, ...]) -> list[Violation]:
-    """The leading violations that fit into the trailers, their texts cut."""
-    shown: list[Violation] = []
-    room = _MAX_VIOLATIONS_BYTES
-    for violation in violations:
-        field = _cut(violation.field, _MAX_FIELD_BYTES)
-        description = _cut(violation.description, _MAX_DESCRIPTION_BYTES)
-        room -= len(field.encode()) + len(description.encode()) + 8
-        if room < 0:
-            break
-        shown.append(Violation(field, description))
-    return shown
-
-
-def _small(metadata: Mapping[str, str]) -> dict[str, str]:
-    """The leading entries of ErrorInfo's metadata that fit, values cut."""
-    kept: dict[str, str] = {}
-    room = _MAX_METADATA_BYTES
-    for key, value in metadata.items():
-        text = _cut(value, max(room - len(key) - 8, 0))
-        room -= len(key) + len(text.encode()) + 8
-        if room < 0:
-            break
-        kept[key] = text
-    return kept
-
-
-def _cut(text: str, max_bytes: int) -> str:
-    """`text`, or what of it fits into `max_bytes` of UTF-8 with an ellipsis."""
-    # Lone surrogates cannot be sent at all.
-    raw = text.encode("utf-8", "replace")
-    if len(raw) <= max_bytes:
-        return raw.decode()
-    return raw[: max(max_bytes - 3, 0)].decode("utf-8", "ignore") + "…"
-
-
-def _bad_request(violations: Iterable[Violation]) -> BadRequest:
-    return BadRequest(
-        field_violations=[
-            BadRequest.FieldViolation(field=v.field, description=v.description) for v in violations
-        ]
-    )
-
-
-def _duration(seconds: float) -> Duration:
-    whole = math.floor(max(seconds, 0.0))
-    return Duration(seconds=whole, nanos=int((max(seconds, 0.0) - whole) * 1e9))
-
-
-def from_status(status: Status) -> ServiceError:
-    """The ServiceError that `status` was made of, to pass on what another service said."""
-    info, bad, retry = ErrorInfo(), BadRequest(), RetryInfo()
-    for detail in status.details:
-        for known in (info, bad, retry):
-            detail.Unpack(known)
-    code = next(c for c in grpc.StatusCode if c.value[0] == status.code)
-    violations = [Violation(v.field, v.description) for v in bad.field_violations]
-    after_s = retry.retry_delay.ToTimedelta().total_seconds()
-    return ServiceError(
-        code,
-        status.message,
-        reason=info.reason or "DOWNSTREAM_FAILED",
-        violations=violations,
-        retry_after_s=after_s or None,
-        metadata=dict(info.metadata),
-        domain=info.domain or DOMAIN,
-    )

@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn
 
 import grpc
 import structlog
-from google.protobuf.message import DecodeError, Message
+from google.rpc.status_pb2 import Status
 
 from kinemask_chassis import context as rpc_context
 from kinemask_chassis import errors
+from kinemask_chassis.handlers import (
+    MAKERS,
+    Behavior,
+    Context,
+    Decode,
+    Handler,
+    answer,
+    strict,
+    validated,
+)
 from kinemask_chassis.metrics import ServiceMetrics
-from kinemask_chassis.validation import validate
 
-# grpc hands messages of any type through the same doors; its classes are generic for mypy alone.
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-Behavior: TypeAlias = Callable[[Any, Any], Any]
-Decode: TypeAlias = Callable[[bytes], Any]
-
-_MAKERS: dict[tuple[bool, bool], tuple[str, Callable[..., Handler]]] = {
-    (False, False): ("unary_unary", grpc.unary_unary_rpc_method_handler),
-    (False, True): ("unary_stream", grpc.unary_stream_rpc_method_handler),
-    (True, False): ("stream_unary", grpc.stream_unary_rpc_method_handler),
-    (True, True): ("stream_stream", grpc.stream_stream_rpc_method_handler),
-}
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _OUR_FAULTS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN}
 
@@ -48,6 +43,7 @@ class ServiceInterceptor(grpc.aio.ServerInterceptor):
     def __init__(self, metrics: ServiceMetrics) -> None:
         self._metrics = metrics
         self._active = 0
+        self._watchers: set[_Rpc] = set()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -69,12 +65,12 @@ class ServiceInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:
             return None  # grpc answers UNIMPLEMENTED
-        kind, make = _MAKERS[handler.request_streaming, handler.response_streaming]
+        kind, make = MAKERS[handler.request_streaming, handler.response_streaming]
         behavior: Behavior = getattr(handler, kind)
-        decode: Decode | None = _strict(handler.request_deserializer)
+        decode: Decode | None = strict(handler.request_deserializer)
         if decode is not None and not handler.request_streaming:
             # Decoded inside, so that bytes that are no message get a status of ours.
-            behavior, decode = _validated(behavior, decode), None
+            behavior, decode = validated(behavior, decode), None
         served = self._around(behavior, handler_call_details.method, handler.response_streaming)
         return make(served, decode, handler.response_serializer)
 
@@ -84,21 +80,37 @@ class ServiceInterceptor(grpc.aio.ServerInterceptor):
             rpc.begin(context)
             self._enter(rpc)
             try:
-                return await rpc.serve(behavior, request, context)
+                response, failure = await rpc.serve(behavior, request, context)
             finally:
                 self._leave(rpc)
-                rpc.end(context)
+                rpc.end()
+            # Only now: to a client that does not read, a status waits behind the unread messages.
+            if failure is not None:
+                await _end_with(failure, context)
+            return response
 
         return served
 
+    @property
+    def has_watchers(self) -> bool:
+        """Whether health is being watched, or a reflection stream is open."""
+        return bool(self._watchers)
+
+    def dismiss_watchers(self) -> None:
+        """End health's watches and reflection streams, which would never end by themselves."""
+        for rpc in self._watchers:
+            rpc.dismiss()
+
     def _enter(self, rpc: _Rpc) -> None:
         if rpc.is_infrastructure:
+            self._watchers.add(rpc)
             return
         self._active += 1
         self._idle.clear()
 
     def _leave(self, rpc: _Rpc) -> None:
         if rpc.is_infrastructure:
+            self._watchers.discard(rpc)
             return
         self._active -= 1
         if self._active == 0:
@@ -114,6 +126,8 @@ class _Rpc:
         self._streaming = streaming
         self._started_s = time.monotonic()
         self._code = grpc.StatusCode.OK
+        self._task = asyncio.current_task()
+        self._dismissed = False
         self.is_infrastructure = method.startswith("/grpc.")
 
     def begin(self, context: Context) -> None:
@@ -130,24 +144,29 @@ class _Rpc:
         if self._streaming:
             self._metrics.active_streams.labels(self._method).inc()
 
-    async def serve(self, behavior: Behavior, request: object, context: Context) -> object:
-        """Run the handler; whatever it raises ends the rpc with a status that has details."""
+    async def serve(
+        self, behavior: Behavior, request: object, context: Context
+    ) -> tuple[object, Status | None]:
+        """Run the handler: its response, or the status that whatever it raised becomes."""
         try:
-            response = await _answer(behavior(request, context), context)
+            response = await answer(behavior(request, context), context)
             self._code = _code_set_on(context)
-            return response
+            return response, None
         except asyncio.CancelledError:
-            if _is_cancelled():
-                self._code = _why_cancelled()
-                raise
-            await self._fail(RuntimeError("something this rpc waited for was cancelled"), context)
+            return None, self._cancelled()
         except grpc.aio.AbortError:
             self._code = _code_set_on(context)
             raise
         except Exception as error:  # noqa: BLE001 - all of them must become a status
-            await self._fail(error, context)
+            return None, self._failed(error)
 
-    def end(self, context: Context) -> None:
+    def dismiss(self) -> None:
+        """End the rpc from this side: UNAVAILABLE."""
+        self._dismissed = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def end(self) -> None:
         """Count, time and log."""
         duration_s = time.monotonic() - self._started_s
         self._metrics.rpc_handled.labels(self._method, self._code.name).inc()
@@ -160,50 +179,33 @@ class _Rpc:
         duration_ms = round(duration_s * 1e3, 3)
         log("rpc", method=self._method, code=self._code.name, duration_ms=duration_ms)
 
-    async def _fail(self, error: Exception, context: Context) -> NoReturn:
+    def _cancelled(self) -> Status:
+        """The status of an rpc in which a CancelledError came up.
+
+        Raises:
+            asyncio.CancelledError: the client has gone or its deadline is over; nobody listens.
+        """
+        assert self._task is not None
+        if self._dismissed:
+            self._task.uncancel()
+            return self._failed(errors.unavailable("this replica is leaving"))
+        if self._task.cancelling():
+            self._code = _why_cancelled()
+            raise asyncio.CancelledError
+        return self._failed(RuntimeError("something this rpc waited for was cancelled"))
+
+    def _failed(self, error: Exception) -> Status:
         status = errors.status_from_exception(error)
         self._code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN)
+        return status
+
+
+async def _end_with(status: Status, context: Context) -> NoReturn:
+    try:
         await errors.abort(context, status)
-
-
-async def _answer(result: Any, context: Context) -> object:
-    """Wait for a coroutine's response, or write an async generator's, one by one."""
-    if inspect.isawaitable(result):
-        return await result
-    if not hasattr(result, "__aiter__"):
-        return result  # stubs that raise, and other plain functions
-    async with aclosing(result) as responses:
-        async for response in responses:
-            await context.write(response)
-    return None
-
-
-def _validated(behavior: Behavior, decode: Decode) -> Behavior:
-    def serve(raw: bytes, context: Context) -> object:
-        request = decode(raw)
-        if isinstance(request, Message):
-            validate(request)
-        return behavior(request, context)
-
-    return serve
-
-
-def _strict(decode: Decode | None) -> Decode | None:
-    """`decode`, with bytes that are no message answered as the client's mistake."""
-    if decode is None:
-        return None
-
-    def decode_strictly(raw: bytes) -> object:
-        try:
-            return decode(raw)
-        except DecodeError:
-            raise errors.ServiceError(
-                grpc.StatusCode.INVALID_ARGUMENT,
-                f"expected a message of this rpc's request type, got {len(raw)} other bytes",
-                reason="UNDECODABLE_MESSAGE",
-            ) from None
-
-    return decode_strictly
+    except grpc.aio.InternalError:
+        # The client left before the status reached it: as good as said, and no news to log.
+        raise grpc.aio.AbortError from None
 
 
 def _code_set_on(context: Context) -> grpc.StatusCode:
@@ -212,12 +214,6 @@ def _code_set_on(context: Context) -> grpc.StatusCode:
     if isinstance(code, grpc.StatusCode):
         return code
     return _CODES.get(code or 0, grpc.StatusCode.UNKNOWN)
-
-
-def _is_cancelled() -> bool:
-    """Whether the rpc itself was cancelled, not merely something it waited for."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _why_cancelled() -> grpc.StatusCode:

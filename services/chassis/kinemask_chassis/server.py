@@ -17,9 +17,12 @@ from kinemask_chassis.interceptors import ServiceInterceptor
 from kinemask_chassis.metrics import MetricsServer, ServiceMetrics
 from kinemask_chassis.settings import ChassisSettings, SettingsT
 
-# Watchers of health and open reflection streams never end by themselves: they get this long to
-# hear the last news.
-_FAREWELL_S = 0.5
+# Watchers of health get this long to hear that it is over.
+_LAST_NEWS_S = 0.1
+# What is still on its way once every handler is done: a large response, say.
+_FAREWELL_S = 5.0
+# A client that never reads leaves its calls behind in the transport, with what it did not read.
+_MAX_CALLS_A_CONNECTION = 1024
 _PING_EVERY_MS = 20_000
 _PING_ANSWER_MS = 10_000
 _CLIENT_PING_AT_MOST_EVERY_MS = 5_000
@@ -130,6 +133,9 @@ class RunningServer:
                 await self.interceptor.wait_idle()
         except TimeoutError:
             _log.warning("grace_over", still_active=self.interceptor.active)
+        if self.interceptor.has_watchers:
+            await asyncio.sleep(_LAST_NEWS_S)
+            self.interceptor.dismiss_watchers()
         await self._server.stop(min(_FAREWELL_S, grace_s))
 
     async def _tell_service(self, grace_s: float) -> None:
@@ -196,6 +202,7 @@ def server_options(settings: ChassisSettings) -> list[tuple[str, int]]:
         ("grpc.http2.bdp_probe", 0),
         # Without this a second server on the same port starts, and takes half of the calls.
         ("grpc.so_reuseport", 0),
+        ("grpc.max_concurrent_streams", _MAX_CALLS_A_CONNECTION),
         ("grpc.keepalive_time_ms", _PING_EVERY_MS),
         ("grpc.keepalive_timeout_ms", _PING_ANSWER_MS),
         ("grpc.keepalive_permit_without_calls", 1),
