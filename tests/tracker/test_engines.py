@@ -213,6 +213,27 @@ def test_an_observed_object_absorbs_its_detection(name: str) -> None:
 
 
 @ALL
+def test_a_detection_of_an_observed_object_goes_to_no_other_track(name: str) -> None:
+    tracker = create_tracker(name)
+    for frame in range(6):
+        tracker.update(frame, seen(box_at(100), box_at(300)))
+    # The mask of the first stands where the second was; the second is hidden behind it.
+    tracks = tracker.update(6, seen(box_at(300)), [Observation(1, box_at(302))])
+    assert tracks.detection_index.tolist() == [0, -1]
+    assert states_of(tracks) == [TrackState.CONFIRMED, TrackState.LOST]
+
+
+@ALL
+def test_a_loose_detection_of_an_observed_object_starts_no_track(name: str) -> None:
+    tracker = create_tracker(name)
+    walk(tracker, 6)
+    loose = seen(box_at(130))  # IoU 0.45 with the mask's box
+    for frame in range(6, 12):
+        tracks = tracker.update(frame, loose, [Observation(1, box_at(115))])
+    assert (tracks.ids.tolist(), tracks.detection_index.tolist()) == ([1], [0])
+
+
+@ALL
 def test_an_observed_track_survives_runs_that_miss_it(name: str) -> None:
     tracker = create_tracker(name)
     walk(tracker, 6)
