@@ -21,9 +21,14 @@ Details = (
 class StreamClient:
     """One call, by hand: nothing is sent or read unless a test says so."""
 
-    def __init__(self, method: Callable[..., Any], request_type: Callable[..., Message]) -> None:
+    def __init__(
+        self,
+        method: Callable[..., Any],
+        request_type: Callable[..., Message],
+        timeout_s: float | None = None,
+    ) -> None:
         """`method` is a stub's stream-stream method, such as `stub.SegmentVideo`."""
-        self.call = method()
+        self.call = method(timeout=timeout_s)
         self._request = request_type
 
     async def send(self, **message: object) -> None:

@@ -60,9 +60,9 @@ class GatedCalls:
             server.address, options=[("grpc.use_local_subchannel_pool", 1)]
         )
 
-    def call(self) -> StreamClient:
+    def call(self, timeout_s: float | None = None) -> StreamClient:
         stub = segmenter_pb2_grpc.SegmenterServiceStub(self._channel)
-        return StreamClient(stub.SegmentVideo, segmenter_pb2.SegmentVideoRequest)
+        return StreamClient(stub.SegmentVideo, segmenter_pb2.SegmentVideoRequest, timeout_s)
 
     async def opened(self, asked: segmenter_pb2.SegmentVideoConfig | None = None) -> StreamClient:
         client = self.call()
