@@ -20,11 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import grpc
+import kinemask
 import numpy as np
-from kinemask import wire
-from kinemask.streaming import ContractStream
-from kinemask.v1 import media_pb2, segmenter_pb2, segmenter_pb2_grpc
 from numpy.typing import NDArray
 
 from benchmarks.harness import service_process
@@ -73,49 +70,34 @@ def similarity(mask: BoolMask, truth: BoolMask) -> float:
 
 async def run_sequence(address: str, sequence: Sequence, model: str) -> tuple[float, float]:
     """`(J, fps)` of one sequence over one stream."""
-    async with grpc.aio.insecure_channel(
-        address, options=[("grpc.http2.bdp_probe", 0), ("grpc.max_receive_message_length", 1 << 26)]
-    ) as channel:
-        stub = segmenter_pb2_grpc.SegmenterServiceStub(channel)
-        config = segmenter_pb2.SegmentVideoConfig(model=model)
-        config.stream.window = _WINDOW
-        stream = ContractStream(stub.SegmentVideo, segmenter_pb2.SegmentVideoRequest, config)
-        await stream.open()
-        edit = segmenter_pb2.SegmentVideoEdit(edit_id=1, frame_id=0)
-        edit.prompt.object_id = 1
-        mask = wire.mask_to_message(sequence.truths[0])
-        if mask is not None:
-            edit.prompt.mask.CopyFrom(mask)
-        accepted = await stream.send_edit(edit)
+    options = kinemask.StreamOptions(window=_WINDOW)
+    async with (
+        kinemask.AsyncClient(address) as client,
+        client.segment_video(kinemask.VideoConfig(model=model), options=options) as stream,
+    ):
+        accepted = stream.prompt(1, mask=sequence.truths[0], frame_id=0)
         begun_s = time.perf_counter()
-        results = await _stream_frames(stream, sequence.frames)
+        sender = asyncio.create_task(_send(stream, sequence.frames))
+        answers = [answer async for answer in stream]
         spent_s = time.perf_counter() - begun_s
+        await sender
         await accepted
-        await stream.close()
-    masks = [_mask_of(result, sequence.truths[0].shape) for result in results]
+    masks = [_mask_of(answer, sequence.truths[0].shape) for answer in answers]
     scores = [similarity(m, t) for m, t in zip(masks, sequence.truths, strict=True)][1:-1]
     return float(np.mean(scores)), len(masks) / spent_s
 
 
-async def _stream_frames(
-    stream: ContractStream, frames: list[bytes]
-) -> list[segmenter_pb2.SegmentVideoResult]:
-    window = asyncio.Semaphore(_WINDOW)
-    answers = []
-    for frame_id, encoded in enumerate(frames):
-        await window.acquire()
-        frame = media_pb2.Frame(frame_id=frame_id, image=media_pb2.Image(encoded=encoded))
-        answer = await stream.send_frame(frame)
-        answer.add_done_callback(lambda _: window.release())
-        answers.append(answer)
-    return [await answer for answer in answers]
+async def _send(stream: kinemask.AsyncVideoStream, frames: list[bytes]) -> None:
+    for encoded in frames:
+        await stream.send(encoded)
+    await stream.finish()
 
 
-def _mask_of(result: segmenter_pb2.SegmentVideoResult, shape: tuple[int, ...]) -> BoolMask:
-    for entry in result.objects:
-        if entry.object_id == 1 and entry.HasField("mask"):
-            return wire.mask_from_message(entry.mask)
-    return np.zeros(shape, np.bool_)
+def _mask_of(answer: kinemask.SegmentedFrame, shape: tuple[int, ...]) -> BoolMask:
+    if answer.error is not None:
+        raise answer.error
+    found = [entry.mask for entry in answer.objects if entry.object_id == 1 and entry.area_px]
+    return found[0] if found else np.zeros(shape, np.bool_)
 
 
 def main() -> int:

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import grpc
@@ -52,19 +53,17 @@ def service_process(
 
 
 def _wait_serving(address: str, process: subprocess.Popen[bytes]) -> None:
+    deadline_s = time.monotonic() + _READY_TIMEOUT_S
     with grpc.insecure_channel(address) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
-        deadline_s = _READY_TIMEOUT_S
-        while deadline_s > 0:
+        while time.monotonic() < deadline_s:
             if process.poll() is not None:
                 raise RuntimeError(f"the service ended with code {process.returncode}")
             with contextlib.suppress(grpc.RpcError):
-                reply = stub.Check(
-                    health_pb2.HealthCheckRequest(), timeout=0.5, wait_for_ready=True
-                )
-                if reply.status == health_pb2.HealthCheckResponse.SERVING:
-                    return
-            deadline_s -= 0.5
+                for reply in stub.Watch(health_pb2.HealthCheckRequest(), timeout=2.0):
+                    if reply.status == health_pb2.HealthCheckResponse.SERVING:
+                        return
+            time.sleep(0.05)
     raise RuntimeError(f"no service was SERVING at {address} within {_READY_TIMEOUT_S:g} s")
 
 

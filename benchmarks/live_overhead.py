@@ -18,11 +18,9 @@ import statistics
 import time
 from collections.abc import Sequence
 
-import grpc
+import kinemask
 import numpy as np
-from kinemask import images, wire
-from kinemask.streaming import ContractStream
-from kinemask.v1 import live_pb2, live_pb2_grpc, media_pb2
+from kinemask import images
 from kinemask_segmenter.engines.base import Prompt, SegmenterEngine
 from kinemask_segmenter.engines.flow import FlowEngine
 
@@ -51,54 +49,62 @@ async def run_direct(engine: SegmenterEngine, frames: Sequence[bytes]) -> list[f
 
 
 async def run_gateway(
-    address: str, frames: Sequence[bytes], window: int
+    client: kinemask.AsyncClient, frames: Sequence[bytes], in_flight: int
 ) -> tuple[float, list[float]]:
-    """`(frames/s, milliseconds each frame took)` over one live stream with `window` in flight."""
-    async with grpc.aio.insecure_channel(address, options=[("grpc.http2.bdp_probe", 0)]) as channel:
-        stub = live_pb2_grpc.LiveServiceStub(channel)
-        config = live_pb2.StreamConfig(segment=live_pb2.SegmentStage(model="flow"))
-        config.stream.window = _WINDOW
-        stream = ContractStream(stub.Stream, live_pb2.StreamRequest, config)
-        await stream.open()
-        edit = live_pb2.StreamEdit(edit_id=1, frame_id=0)
-        edit.prompt.object_id = 1
-        edit.prompt.box.CopyFrom(wire.box_to_message(object_box(_WIDTH, _HEIGHT)))
-        await stream.send_edit(edit)
+    """`(frames/s, milliseconds each frame took)` over one live stream."""
+    config = kinemask.LiveConfig(segment=kinemask.SegmentStage(model="flow"))
+    options = kinemask.StreamOptions(window=_WINDOW)
+    sent_s: list[float] = []
+    spent_ms: list[float] = []
+    free = asyncio.Semaphore(in_flight)
+
+    async def send(stream: kinemask.AsyncLiveStream) -> None:
+        for encoded in frames:
+            await free.acquire()
+            sent_s.append(time.perf_counter())
+            await stream.send(encoded)
+        await stream.finish()
+
+    async with client.live(config, options=options) as stream:
+        stream.prompt(1, box=object_box(_WIDTH, _HEIGHT), frame_id=0)
         begun_s = time.perf_counter()
-        spent_ms = await _stream(stream, frames, window)
+        sender = asyncio.create_task(send(stream))
+        async for answer in stream:
+            found = [entry.mask for entry in answer.objects]  # decoded, as direct has it
+            if not found:
+                raise RuntimeError(f"frame {answer.frame_id}: no object, {answer.error}")
+            spent_ms.append((time.perf_counter() - sent_s[answer.frame_id]) * 1e3)
+            free.release()
+        await sender
         total_s = time.perf_counter() - begun_s
-        await stream.close()
     return len(frames) / total_s, spent_ms
 
 
-async def _stream(stream: ContractStream, frames: Sequence[bytes], window: int) -> list[float]:
-    free = asyncio.Semaphore(window)
-    spent_ms: list[float] = []
-    answers = []
-    for frame_id, encoded in enumerate(frames):
-        await free.acquire()
-        begun_s = time.perf_counter()
-        image = media_pb2.Image(encoded=encoded)
-        answer = await stream.send_frame(media_pb2.Frame(frame_id=frame_id, image=image))
-
-        def answered(done: asyncio.Future[live_pb2.StreamResult], begun_s: float = begun_s) -> None:
-            for entry in done.result().objects:
-                if entry.HasField("mask"):
-                    wire.mask_from_message(entry.mask)
-            spent_ms.append((time.perf_counter() - begun_s) * 1e3)
-            free.release()
-
-        answer.add_done_callback(answered)
-        answers.append(answer)
-    await asyncio.gather(*answers)
-    return spent_ms
-
-
-def measure(frames: Sequence[bytes], rounds: int) -> dict[str, float]:
+async def compare(address: str, frames: Sequence[bytes], rounds: int) -> dict[str, float]:
     """The figures, medians over alternating rounds."""
     engine = FlowEngine()
     engine.warm_up()
     direct_fps, gateway_fps, direct_ms, gateway_ms = [], [], [], []
+    async with kinemask.AsyncClient(address) as client:
+        await run_gateway(client, frames[:20], _WINDOW)  # first-call costs
+        await run_direct(engine, frames[:20])
+        for _ in range(rounds):
+            spent_ms = await run_direct(engine, frames)
+            direct_fps.append(1e3 * len(frames) / sum(spent_ms))
+            direct_ms.append(statistics.median(spent_ms))
+            gateway_fps.append((await run_gateway(client, frames, _WINDOW))[0])
+            gateway_ms.append(statistics.median((await run_gateway(client, frames, 1))[1]))
+    engine.close()
+    return {
+        "direct_fps": round(statistics.median(direct_fps), 2),
+        "gateway_fps": round(statistics.median(gateway_fps), 2),
+        "ratio": round(statistics.median(np.array(gateway_fps) / np.array(direct_fps)), 3),
+        "added_p50_ms": round(statistics.median(np.array(gateway_ms) - np.array(direct_ms)), 2),
+    }
+
+
+def measure(frames: Sequence[bytes], rounds: int) -> dict[str, float]:
+    """Start the services and compare."""
     with (
         service_process("kinemask_segmenter") as (segmenter, _),
         service_process("kinemask_gateway", {"KINEMASK_SEGMENTER_ADDRESSES": segmenter}) as (
@@ -106,23 +112,7 @@ def measure(frames: Sequence[bytes], rounds: int) -> dict[str, float]:
             _,
         ),
     ):
-        asyncio.run(run_gateway(gateway, frames[:20], _WINDOW))  # first-call costs
-        asyncio.run(run_direct(engine, frames[:20]))
-        for _ in range(rounds):
-            spent_ms = asyncio.run(run_direct(engine, frames))
-            direct_fps.append(1e3 * len(frames) / sum(spent_ms))
-            direct_ms.append(statistics.median(spent_ms))
-            gateway_fps.append(asyncio.run(run_gateway(gateway, frames, _WINDOW))[0])
-            gateway_ms.append(statistics.median(asyncio.run(run_gateway(gateway, frames, 1))[1]))
-    engine.close()
-    ratios = np.array(gateway_fps) / np.array(direct_fps)
-    added_ms = np.array(gateway_ms) - np.array(direct_ms)
-    return {
-        "direct_fps": round(statistics.median(direct_fps), 2),
-        "gateway_fps": round(statistics.median(gateway_fps), 2),
-        "ratio": round(float(np.median(ratios)), 3),
-        "added_p50_ms": round(float(np.median(added_ms)), 2),
-    }
+        return asyncio.run(compare(gateway, frames, rounds))
 
 
 def main() -> None:

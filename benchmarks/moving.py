@@ -15,7 +15,7 @@ def moving_frames(count: int, width: int, height: int, seed: int = 1) -> list[Rg
     background = _texture(rng, width + 80, height + 80, 6)
     side = height // 4
     patch = _texture(rng, side, side, 3)
-    patch = np.clip(patch.astype(np.int16) + (60, -30, -60), 0, 255).astype(np.uint8)
+    patch = np.clip(patch.astype(np.int16) + np.array((60, -30, -60)), 0, 255).astype(np.uint8)
     return [_frame(background, patch, width, height, index / count) for index in range(count)]
 
 

@@ -34,6 +34,7 @@ from tests.segmenter.segment_calls import segmenting
 from tests.stream_kit import StreamClient
 
 HEIGHT, WIDTH = 64, 96
+WORD = "thing"
 BoxXyxy = tuple[float, float, float, float]
 Script = Callable[[int], Sequence[BoxXyxy]]
 """From the frame's number to the boxes found on it."""
@@ -80,7 +81,7 @@ class ScriptedDetector(detector_pb2_grpc.DetectorServiceServicer):
         info = service_info("detector", engine="scripted", model="scripted")
         return detector_pb2.DetectResponse(results=[result], service=info)
 
-    async def DetectStream(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]  # aio
+    async def DetectStream(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]  # writes itself
         first = await anext(request_iterator)
         self._check(first.config.options)
         started = detector_pb2.DetectStreamStarted(config=first.config)
@@ -88,10 +89,15 @@ class ScriptedDetector(detector_pb2_grpc.DetectorServiceServicer):
         started.terms.service.CopyFrom(info)
         await context.write(detector_pb2.DetectStreamResponse(started=started))
 
+    async def ListModels(self, request: Any, context: Any) -> Any:
+        return detector_pb2.DetectorServiceListModelsResponse(
+            models=[media_pb2.ModelInfo(name="scripted", ready=True)]
+        )
+
     def _check(self, options: detector_pb2.DetectOptions) -> None:
-        unknown = [p for p in options.prompts if p != "thing"]
+        unknown = [p for p in options.prompts if p != WORD]
         if unknown:
-            raise errors.invalid("options.prompts[0]", "expected thing", reason="UNKNOWN_PROMPT")
+            raise errors.invalid("options.prompts[0]", f"expected {WORD}", reason="UNKNOWN_PROMPT")
 
 
 class _DetectorService(Service[ChassisSettings]):
@@ -217,4 +223,5 @@ async def next_result(client: StreamClient) -> live_pb2.StreamResult:
         kind = reply.WhichOneof("message")
         assert kind in ("result", "edit"), f"expected a result, found {reply}"
         if kind == "result":
-            return reply.result
+            result: live_pb2.StreamResult = reply.result
+            return result

@@ -21,7 +21,7 @@ from tests.gateway.live_kit import (
     stream_frames,
     world,
 )
-from tests.stream_kit import code_of, status_of
+from tests.stream_kit import code_of, eventually, status_of
 
 BOX = (10.0, 10.0, 20.0, 20.0)
 
@@ -350,9 +350,9 @@ async def test_a_client_that_goes_frees_every_stream_behind() -> None:
         await stream_frames(client, 0, 1)
         assert w.engine.controls.open_streams == 1
         client.call.cancel()
-        async with asyncio.timeout(5):
-            while w.engine.controls.open_streams or w.live.service.streams.active:
-                await asyncio.sleep(0.01)
+        await eventually(
+            lambda: not w.engine.controls.open_streams and not w.live.service.streams.active
+        )
 
 
 @pytest.mark.parametrize(

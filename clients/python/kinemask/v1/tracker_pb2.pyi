@@ -33,9 +33,9 @@ class _TrackStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TrackState
     TRACK_STATE_TENTATIVE: _TrackState.ValueType  # 1
     """Seen too seldom to be sure."""
     TRACK_STATE_CONFIRMED: _TrackState.ValueType  # 2
-    """Sure, and seen on this frame."""
+    """Sure, and seen when a detector last looked: on this frame, or no detector ran since."""
     TRACK_STATE_LOST: _TrackState.ValueType  # 3
-    """Not seen on this frame; its box is where it is expected."""
+    """Not seen when a detector last looked; its box is where it is expected."""
 
 class TrackState(_TrackState, metaclass=_TrackStateEnumTypeWrapper):
     """How sure a track is."""
@@ -45,9 +45,9 @@ TRACK_STATE_UNSPECIFIED: TrackState.ValueType  # 0
 TRACK_STATE_TENTATIVE: TrackState.ValueType  # 1
 """Seen too seldom to be sure."""
 TRACK_STATE_CONFIRMED: TrackState.ValueType  # 2
-"""Sure, and seen on this frame."""
+"""Sure, and seen when a detector last looked: on this frame, or no detector ran since."""
 TRACK_STATE_LOST: TrackState.ValueType  # 3
-"""Not seen on this frame; its box is where it is expected."""
+"""Not seen when a detector last looked; its box is where it is expected."""
 Global___TrackState: _TypeAlias = TrackState  # noqa: Y015
 
 @_typing.final
@@ -63,9 +63,9 @@ class TrackerParameters(_message.Message):
     NEW_TRACK_SCORE_FIELD_NUMBER: _builtins.int
     MATCH_IOU_FIELD_NUMBER: _builtins.int
     min_hits: _builtins.int
-    """Detections in a row before a track is confirmed."""
+    """Detections after the first one before a track is confirmed."""
     max_lost_frames: _builtins.int
-    """Frames a lost track is kept."""
+    """Frames a lost track is kept. It outlives at least two detector runs that did not see it."""
     high_score: _builtins.float
     """Detections from this score on are matched first: 0..1."""
     low_score: _builtins.float

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import grpc
-from kinemask.streaming import ContractStream, StreamLost
 from kinemask.v1 import detector_pb2, detector_pb2_grpc, live_pb2, media_pb2
 from kinemask_chassis import errors
 from kinemask_chassis.downstream import call_options
 
 from kinemask_gateway.downstream import ReplicaPool
+from kinemask_gateway.downstream.contract import ContractStream, StreamLost
 from kinemask_gateway.live.segmenting import StageDown
 
 DEFAULT_EVERY_N_FRAMES = 5

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import grpc
 import structlog
-from kinemask.streaming import EditRefused
 from kinemask.v1 import live_pb2, segmenter_pb2
 from kinemask_chassis import errors, media
 
+from kinemask_gateway.downstream.contract import EditRefused
 from kinemask_gateway.live.objects import ObjectBook
 from kinemask_gateway.live.rendering import Rendering
 from kinemask_gateway.live.rounds import drop_if_refused

@@ -12,10 +12,10 @@ import asyncio
 from collections.abc import Sequence
 
 from kinemask import images, wire
-from kinemask.streaming import FrameFailed
 from kinemask.v1 import live_pb2, media_pb2, segmenter_pb2
 from kinemask_chassis import errors, media
 
+from kinemask_gateway.downstream.contract import FrameFailed
 from kinemask_gateway.live.editing import Editing
 from kinemask_gateway.live.objects import ObjectBook, Sighting
 from kinemask_gateway.live.reporting import FrameReports

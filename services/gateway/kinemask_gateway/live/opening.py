@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import grpc
 from google.rpc import status_pb2
-from kinemask.streaming import StreamLost
 from kinemask.v1 import live_pb2, media_pb2, segmenter_pb2
 from kinemask_chassis import errors
 from kinemask_chassis.streams import Policy, StreamTerms
 
 from kinemask_gateway.downstream import Downstream
+from kinemask_gateway.downstream.contract import StreamLost
 from kinemask_gateway.live.detecting import DEFAULT_EVERY_N_FRAMES, Detecting
 from kinemask_gateway.live.handler import LiveHandler, sightings_of
 from kinemask_gateway.live.objects import ObjectBook

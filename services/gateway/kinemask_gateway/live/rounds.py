@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import structlog
 from kinemask import wire
-from kinemask.streaming import EditRefused
 from kinemask.v1 import (
     detector_pb2,
     live_pb2,
@@ -18,6 +17,7 @@ from kinemask.v1 import (
 )
 from kinemask_chassis import errors
 
+from kinemask_gateway.downstream.contract import EditRefused
 from kinemask_gateway.live.association import FoundTrack, Verdict, judge_round
 from kinemask_gateway.live.objects import ObjectBook, Sighting
 from kinemask_gateway.live.reporting import FrameReports

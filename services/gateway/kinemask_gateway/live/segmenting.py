@@ -14,12 +14,17 @@ from dataclasses import dataclass
 
 import grpc
 import structlog
-from kinemask.streaming import ContractStream, EditRefused, FrameFailed, StreamLost
 from kinemask.v1 import media_pb2, segmenter_pb2, segmenter_pb2_grpc, streams_pb2
 from kinemask_chassis import errors
 from kinemask_chassis.downstream import call_options
 
 from kinemask_gateway.downstream import ReplicaPool
+from kinemask_gateway.downstream.contract import (
+    ContractStream,
+    EditRefused,
+    FrameFailed,
+    StreamLost,
+)
 
 _log = structlog.get_logger(__name__)
 _RETRY_S = 1.0

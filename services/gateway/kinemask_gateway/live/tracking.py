@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import grpc
-from kinemask.streaming import ContractStream, FrameFailed, StreamLost
 from kinemask.v1 import live_pb2, media_pb2, tracker_pb2, tracker_pb2_grpc
 from kinemask_chassis import errors
 from kinemask_chassis.downstream import call_options
 
 from kinemask_gateway.downstream import ReplicaPool
+from kinemask_gateway.downstream.contract import ContractStream, FrameFailed, StreamLost
 from kinemask_gateway.live.segmenting import StageDown
 
 _WINDOW = 8

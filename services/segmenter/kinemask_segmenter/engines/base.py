@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,6 +124,10 @@ class SegmenterStream(Protocol, Generic[PreparedT, RawT]):
         ...
 
 
+AnyStream: TypeAlias = "SegmenterStream[Any, Any]"
+"""A stream to whoever only passes on what it prepares and steps."""
+
+
 class SegmenterEngine(Protocol):
     """One loaded model that serves many streams and single images."""
 
@@ -134,9 +138,7 @@ class SegmenterEngine(Protocol):
         """Pay every first-call cost now. Blocking."""
         ...
 
-    def open_stream(
-        self, height: int, width: int, snapshot: bytes | None = None
-    ) -> SegmenterStream[object, object]:
+    def open_stream(self, height: int, width: int, snapshot: bytes | None = None) -> AnyStream:
         """A new stream for frames of this size, or one that goes on from a snapshot.
 
         Raises:
