@@ -1,0 +1,75 @@
+# Every target does its own set-up: `make install` runs first and does nothing the second time.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV ?= .venv
+VIDEO ?=
+# The newest-looking name is not taken on trust: each is asked for its version.
+PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+  $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PROJECT_FILES := $(wildcard clients/python/pyproject.toml services/*/pyproject.toml)
+PROJECTS := $(patsubst %/pyproject.toml,./%,$(PROJECT_FILES))
+SOURCES := clients/python services tests benchmarks demo protos
+
+# Wheels only: nothing is compiled on the user's machine. The projects themselves are built with
+# the environment's own setuptools, so that its version is pinned too and fetched once.
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+  --only-binary :all: --constraint constraints.txt
+EDITABLE := $(addprefix --editable ,$(PROJECTS))
+
+.PHONY: help install test lint format demo protos constraints clean
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## Make .venv with every project and the test tools; nothing to do the second time
+
+$(STAMP): $(PROJECT_FILES) requirements-dev.txt constraints.txt
+	@if [ -z "$(PYTHON)" ]; then \
+	  echo "Kinemask needs Python 3.11 or newer, and none was found on the PATH." >&2; \
+	  echo "Install one, or name one: make install PYTHON=/path/to/python3" >&2; exit 1; fi
+	@echo "Making $(VENV) with $$($(PYTHON) --version); once only."
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo "On Debian and Ubuntu the venv module is a package of its own: python3-venv" >&2; exit 1; }
+	@$(PIP_INSTALL) --upgrade pip setuptools
+	@PYTHONWARNINGS=ignore $(PIP_INSTALL) --no-build-isolation \
+	  --requirement requirements-dev.txt $(EDITABLE)
+	@touch $@
+
+test: lint ## Check style and types, then run every test
+	@$(BIN)/python -m pytest
+
+lint: install ## Check style (ruff) and types (mypy)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy $(SOURCES)
+
+format: install ## Put the code into the one style
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+demo: install ## Blur the faces of a made clip, or of VIDEO=path, into out/demo.mp4
+	@$(BIN)/python -m demo $(if $(VIDEO),"$(VIDEO)")
+
+protos: install ## Generate the stubs from protos/ anew
+	@$(BIN)/python protos/generate.py
+
+constraints: ## Pin the newest versions that fit together in constraints.txt
+	@rm -rf build/constraints
+	@$(PYTHON) -m venv build/constraints
+	@build/constraints/bin/python -m pip install --quiet --upgrade pip setuptools
+	@build/constraints/bin/python -m pip install --quiet --only-binary :all: --no-build-isolation \
+	  --requirement requirements-dev.txt $(EDITABLE)
+	@{ echo "# Every version that is installed; written by: make constraints"; \
+	  build/constraints/bin/python -m pip freeze --all --exclude-editable; } > constraints.txt
+	@rm -rf build/constraints
+	@echo "Wrote constraints.txt; now run: make test"
+
+clean: ## Remove .venv, caches and what was made
+	@rm -rf $(VENV) build out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . \( -name __pycache__ -o -name '*.egg-info' \) -prune -exec rm -rf {} +
