@@ -13,12 +13,7 @@ from kinemask_chassis import errors
 from kinemask_chassis.media import decode_image
 from kinemask_chassis.snapshots import pack, unpack
 
-from kinemask_segmenter.engines.base import (
-    FrameGoneError,
-    Prompt,
-    SegmenterEngine,
-    SegmenterStream,
-)
+from kinemask_segmenter.engines.base import AnyStream, FrameGoneError, Prompt, SegmenterEngine
 from kinemask_segmenter.messages import prompt_from_message, result_to_message
 from kinemask_segmenter.threads import OffLoop
 
@@ -31,7 +26,7 @@ _DEPTH = 3
 class _Opened:
     """The engine's stream and the size of its frames."""
 
-    stream: SegmenterStream[object, object]
+    stream: AnyStream
     height: int
     width: int
 
