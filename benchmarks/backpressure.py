@@ -17,6 +17,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
 import psutil
@@ -31,6 +32,8 @@ _POLICIES = {
     "LATEST": streams_pb2.OVERFLOW_POLICY_LATEST,
     "REJECT": streams_pb2.OVERFLOW_POLICY_REJECT,
 }
+_Call = Any
+"""An aio stream call; its `read` is typed for the end of the stream too."""
 _SETTLE_S = 5.0
 _SAMPLE_EVERY_S = 0.25
 
@@ -71,7 +74,7 @@ async def run_policy(
     """Stream for `seconds` and account for every frame."""
     outcome = Outcome()
     async with grpc.aio.insecure_channel(address, options=[("grpc.http2.bdp_probe", 0)]) as channel:
-        call = live_pb2_grpc.LiveServiceStub(channel).Stream()
+        call: _Call = live_pb2_grpc.LiveServiceStub(channel).Stream()
         config = live_pb2.StreamConfig(segment=live_pb2.SegmentStage())
         config.stream.policy = policy
         await call.write(live_pb2.StreamRequest(config=config))
@@ -85,7 +88,7 @@ async def run_policy(
 
 
 async def _send(
-    call: grpc.aio.StreamStreamCall[live_pb2.StreamRequest, live_pb2.StreamResponse],
+    call: _Call,
     frames: Sequence[bytes],
     fps: float,
     seconds: float,
@@ -106,7 +109,7 @@ async def _send(
 
 
 async def _read(
-    call: grpc.aio.StreamStreamCall[live_pb2.StreamRequest, live_pb2.StreamResponse],
+    call: _Call,
     outcome: Outcome,
 ) -> None:
     expected = 0

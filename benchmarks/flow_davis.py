@@ -96,8 +96,10 @@ async def _send(stream: kinemask.AsyncVideoStream, frames: list[bytes]) -> None:
 def _mask_of(answer: kinemask.SegmentedFrame, shape: tuple[int, ...]) -> BoolMask:
     if answer.error is not None:
         raise answer.error
-    found = [entry.mask for entry in answer.objects if entry.object_id == 1 and entry.area_px]
-    return found[0] if found else np.zeros(shape, np.bool_)
+    for entry in answer.objects:
+        if entry.object_id == 1 and entry.mask is not None:
+            return entry.mask
+    return np.zeros(shape, np.bool_)
 
 
 def main() -> int:

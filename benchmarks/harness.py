@@ -60,9 +60,9 @@ def _wait_serving(address: str, process: subprocess.Popen[bytes]) -> None:
             if process.poll() is not None:
                 raise RuntimeError(f"the service ended with code {process.returncode}")
             with contextlib.suppress(grpc.RpcError):
-                for reply in stub.Watch(health_pb2.HealthCheckRequest(), timeout=2.0):
-                    if reply.status == health_pb2.HealthCheckResponse.SERVING:
-                        return
+                reply = stub.Check(health_pb2.HealthCheckRequest(), timeout=2.0)
+                if reply.status == health_pb2.HealthCheckResponse.SERVING:
+                    return
             time.sleep(0.05)
     raise RuntimeError(f"no service was SERVING at {address} within {_READY_TIMEOUT_S:g} s")
 

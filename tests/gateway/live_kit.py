@@ -61,7 +61,7 @@ class ScriptedDetector(detector_pb2_grpc.DetectorServiceServicer):
     seen: list[int] = field(default_factory=list)
     """Frames that were detected on."""
 
-    async def Detect(  # type: ignore[override]  # aio
+    async def Detect(
         self, request: detector_pb2.DetectRequest, context: Any
     ) -> detector_pb2.DetectResponse:
         self._check(request.options)

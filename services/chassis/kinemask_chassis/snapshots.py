@@ -84,7 +84,7 @@ def unpack(blob: bytes, kind: str, version: int) -> Snapshot:
             )
         return Snapshot(kind, version, header["facts"], _arrays(data, 4 + length, header["arrays"]))
     except (KeyError, TypeError, struct.error, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise SnapshotError(f"expected a snapshot's header, found something else: {error}") from error
+        raise SnapshotError(f"expected a snapshot's header, found: {error}") from error
 
 
 def _checked_body(blob: bytes) -> bytes:
