@@ -290,11 +290,27 @@ async def test_more_objects_than_allowed_are_refused_in_band(segment_calls: Segm
     assert sorted(boxes_of(responses[-1].result)) == [1, 2]
 
 
-async def test_propagation_needs_another_engine(segment_calls: SegmentCalls) -> None:
+@pytest.mark.parametrize(
+    "edit",
+    [
+        pytest.param(
+            segmenter_pb2.SegmentVideoEdit(propagate=segmenter_pb2.Propagation(to_frame_id=0)),
+            id="propagate",
+        ),
+        pytest.param(
+            segmenter_pb2.SegmentVideoEdit(clear_frame=segmenter_pb2.ObjectRemoval(object_id=1)),
+            id="clear_frame",
+        ),
+        pytest.param(
+            segmenter_pb2.SegmentVideoEdit(stop=segmenter_pb2.PropagationStop()), id="stop"
+        ),
+    ],
+)
+async def test_what_the_engine_cannot_do_is_refused_in_band(
+    segment_calls: SegmentCalls, edit: segmenter_pb2.SegmentVideoEdit
+) -> None:
     client = await segment_calls.opened()
-    walk = segmenter_pb2.Propagation(to_frame_id=0)
-    edit = segmenter_pb2.SegmentVideoEdit(edit_id=1, propagate=walk)
-    assert await refusal_of(client, edit) == (Code.UNIMPLEMENTED, "PROPAGATE_UNSUPPORTED")
+    assert await refusal_of(client, edit) == (Code.UNIMPLEMENTED, "ACTION_UNSUPPORTED")
 
 
 @pytest.mark.parametrize(

@@ -113,18 +113,19 @@ class SegmentHandler:
 
         Raises:
             ServiceError: INVALID_ARGUMENT (the prompt), NOT_FOUND (frame gone, no such object),
-                RESOURCE_EXHAUSTED (too many objects), UNIMPLEMENTED (propagate).
+                RESOURCE_EXHAUSTED (too many objects), UNIMPLEMENTED (the engine cannot).
         """
         action = edit.WhichOneof("action")
         if action == "prompt":
             return await self._prompt(edit.prompt, frame_id, prepared is not None)
-        if action == "propagate":
-            raise errors.unimplemented(
-                f"the {self._engine.info.name} engine carries masks forwards only",
-                reason="PROPAGATE_UNSUPPORTED",
-            )
-        removal = edit.remove if action == "remove" else edit.clear
-        return self._forget(removal.object_id, frame_id)
+        if action == "remove":
+            return self._forget(edit.remove.object_id, frame_id)
+        if action == "clear":
+            return self._forget(edit.clear.object_id, frame_id)
+        raise errors.unimplemented(
+            f"the {self._engine.info.name} engine cannot {action}; it can prompt, remove and clear",
+            reason="ACTION_UNSUPPORTED",
+        )
 
     async def _prompt(
         self, message: segmenter_pb2.ObjectPrompt, frame_id: int, on_time: bool
