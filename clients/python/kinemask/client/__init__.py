@@ -7,7 +7,7 @@ from kinemask.client._async_streams import (
     AsyncTrackStream,
     AsyncVideoStream,
 )
-from kinemask.client._stream import EditAck
+from kinemask.client._inbox import EditAck
 from kinemask.client._sync_client import Client
 from kinemask.client._sync_streams import LiveStream, PendingEdit, TrackStream, VideoStream
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Generic, Self
 from kinemask import config, results, types
 from kinemask.client import _encode, _kinds
 from kinemask.client._connection import AnswerT, StreamKind
-from kinemask.client._stream import EditAck, StreamContext, StreamCore
+from kinemask.client._inbox import EditAck
+from kinemask.client._stream import StreamContext, StreamCore
 from kinemask.v1 import media_pb2
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import grpc
 from google.protobuf.message import Message
 
+from kinemask.client._call_end import CallEnd, is_overwritten
 from kinemask.config import StreamInfo
 from kinemask.errors import (
     TRANSLATED,
@@ -57,6 +58,7 @@ class Connection:
 
     def __init__(self, call: StreamCall, request_id: str) -> None:
         self._call = call
+        self._end = CallEnd(call)
         self._request_id = request_id
 
     async def open(self, config_request: Message, timeout_s: float | None) -> Any:
@@ -93,9 +95,9 @@ class Connection:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            raise self._ended("while it was written to") from None
+            raise await self._reason(None) from None
         except TRANSLATED as error:
-            raise from_grpc(error, self._request_id) from error
+            raise await self._reason(error) from error
         return None if message is grpc.aio.EOF else message
 
     async def write(self, message: Message) -> bool:
@@ -115,6 +117,14 @@ class Connection:
 
     def close(self) -> None:
         self._call.cancel()
+
+    async def _reason(self, error: BaseException | None) -> KinemaskError:
+        if isinstance(error, grpc.aio.AioRpcError) and not is_overwritten(error):
+            return from_grpc(error, self._request_id)
+        sent = await self._end.sent_by_server()
+        return (
+            self._ended("while it was used") if sent is None else from_grpc(sent, self._request_id)
+        )
 
     def _ended(self, when: str) -> KinemaskError:
         return UnavailableError(

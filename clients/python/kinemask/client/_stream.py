@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Literal
 
 from kinemask.client._connection import AnswerT, Connection, StreamCall, StreamKind
-from kinemask.client._decode import failure
+from kinemask.client._inbox import EditAck, Inbox
 from kinemask.client._ledger import (
     MAX_UNANSWERED_EDITS,
     EditEntry,
@@ -27,7 +26,6 @@ from kinemask.client._recovery import Recovery
 from kinemask.client._signal import Signal
 from kinemask.config import StreamEvent, StreamInfo, StreamOptions
 from kinemask.errors import (
-    AbortedError,
     ErrorInfo,
     InternalError,
     KinemaskError,
@@ -39,17 +37,6 @@ from kinemask.errors import (
 
 _log = logging.getLogger("kinemask.client")
 EventKind = Literal["go_away", "lost", "resumed", "snapshot"]
-
-
-@dataclass(frozen=True)
-class EditAck:
-    """An edit was applied."""
-
-    edit_id: int
-    frame_id: int
-    """The frame it landed on."""
-    object_id: int
-    """The object it was about; for a prompt without one, the id that was given."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +65,7 @@ class StreamCore(Generic[AnswerT]):
         self._ledger = Ledger(self._options.policy, self._options.snapshot_every_n_frames)
         self._recovery = Recovery(self._options.resume_timeout_s)
         self._signal = Signal()
-        self._answers: deque[AnswerT] = deque()
-        self._edits: dict[int, asyncio.Future[EditAck]] = {}
-        self._walks: dict[int, list[AnswerT]] = {}
+        self._inbox = Inbox(kind, self._ledger, context.request_id)
         self._next_edit_id = 1
         self._task: asyncio.Task[None] | None = None
         self._finishing = False
@@ -118,7 +103,7 @@ class StreamCore(Generic[AnswerT]):
         frame.capture_time_us = capture_time_us
         request = self._kind.request(frame=frame)
         self._ledger.add_frame(FrameEntry(frame.frame_id, capture_time_us, request))
-        self._tell_dropped()
+        self._inbox.tell_dropped()
         self._signal.changed()
         return int(frame.frame_id)
 
@@ -135,11 +120,7 @@ class StreamCore(Generic[AnswerT]):
                 info=ErrorInfo(reason="TOO_MANY_EDITS"),
             )
         edit.edit_id, self._next_edit_id = self._next_edit_id, self._next_edit_id + 1
-        future: asyncio.Future[EditAck] = asyncio.get_running_loop().create_future()
-        future.add_done_callback(_log_refusal)
-        self._edits[edit.edit_id] = future
-        if walks:
-            self._walks[edit.edit_id] = []
+        future = self._inbox.expect_edit(edit.edit_id, walks)
         named: int | None = edit.frame_id if edit.HasField("frame_id") else None
         self._ledger.add_edit(EditEntry(edit.edit_id, named, self._kind.request(edit=edit)))
         self._signal.changed()
@@ -147,7 +128,7 @@ class StreamCore(Generic[AnswerT]):
 
     def walked(self, edit_id: int) -> list[AnswerT]:
         """What a propagation has brought; forgets it."""
-        return self._walks.pop(edit_id, [])
+        return self._inbox.walked(edit_id)
 
     def finish(self) -> None:
         """No frame and no edit comes any more; what was handed over is still answered."""
@@ -161,8 +142,8 @@ class StreamCore(Generic[AnswerT]):
             KinemaskError: the stream has failed.
         """
         await self.open()
-        await self._signal.until(lambda: self._answers or self._over)
-        if not self._answers:
+        await self._signal.until(lambda: self._inbox.answers or self._over)
+        if not self._inbox.answers:
             if self._error is not None:
                 raise self._error
             return None
@@ -170,9 +151,9 @@ class StreamCore(Generic[AnswerT]):
 
     def ready(self) -> AnswerT | None:
         """An answer that is there already."""
-        if not self._answers:
+        if not self._inbox.answers:
             return None
-        answer = self._answers.popleft()
+        answer = self._inbox.answers.popleft()
         self._signal.changed()
         return answer
 
@@ -193,7 +174,7 @@ class StreamCore(Generic[AnswerT]):
             except TimeoutError:
                 if self._unread_full():
                     raise ResourceExhaustedError(
-                        f"{len(self._answers)} answers wait to be read and nobody reads them; "
+                        f"{len(self._inbox.answers)} answers wait and nobody reads them; "
                         "read the stream while sending",
                         info=ErrorInfo(reason="ANSWERS_NOT_READ"),
                     ) from None
@@ -208,7 +189,7 @@ class StreamCore(Generic[AnswerT]):
         return StreamClosedError("the stream is closed", info=ErrorInfo(reason="STREAM_CLOSED"))
 
     def _unread_full(self) -> bool:
-        return len(self._answers) >= self._options.max_unread
+        return len(self._inbox.answers) >= self._options.max_unread
 
     # --- connections
 
@@ -296,10 +277,14 @@ class StreamCore(Generic[AnswerT]):
             message = await connection.read()
             if message is None:
                 break
-            if message.WhichOneof("message") == "go_away":
+            kind = message.WhichOneof("message")
+            if kind == "go_away":
                 self._leave(message.go_away)
                 return False
-            self._take(message)
+            if kind == "snapshot":
+                self._keep(message.snapshot)
+            else:
+                self._take(message)
             self._signal.changed()
         if self._finishing and self._ledger.untold == 0 and self._ledger.idle:
             return True
@@ -312,8 +297,7 @@ class StreamCore(Generic[AnswerT]):
     def _leave(self, message: Any) -> None:
         last = message.last_frame_id if message.HasField("last_frame_id") else None
         self._ledger.go_away(message.resume_token, last)
-        for walk in self._walks.values():
-            walk.clear()  # unanswered, so it is walked again
+        self._inbox.restart_walks()
         self._event("go_away", "the server leaves")
 
     def _event(self, kind: EventKind, text: str, resent: int = 0) -> None:
@@ -327,98 +311,19 @@ class StreamCore(Generic[AnswerT]):
             except Exception:  # noqa: BLE001 - the caller's code; the stream goes on
                 _log.exception("on_event failed")
 
-    # --- answers
-
     def _take(self, message: Any) -> None:
-        kind = message.WhichOneof("message")
-        if kind == "result":
-            if self._ledger.answer(message.result.frame_id) is not None:
-                self._answer(self._kind.result(message.result))
-        elif kind == "error":
-            entry = self._ledger.answer(message.error.frame_id)
-            self._fail_frames([entry] if entry else [], message.error.status, skipped=False)
-        elif kind == "skipped":
-            run = message.skipped
-            entries = self._ledger.skip(run.first_frame_id, run.last_frame_id)
-            self._fail_frames(entries, run.status, skipped=True)
-        elif kind == "edit":
-            self._take_edit(message.edit)
-        elif kind == "propagated":
-            self._take_walk(message.propagated)
-        elif kind == "snapshot":
-            self._ledger.snapshot(message.snapshot.frame_id, message.snapshot.resume_token)
-            self._event("snapshot", "a snapshot came")
-        else:
-            raise ProtocolError(f"expected an answer, found {kind}")
-        self._tell_dropped()
+        news = self._inbox.news
+        self._inbox.take(message)
+        if self._inbox.news > news:
+            self._recovery.progressed()
 
-    def _answer(self, answer: AnswerT) -> None:
-        self._recovery.progressed()
-        self._answers.append(answer)
-
-    def _fail_frames(self, entries: list[FrameEntry], status: Any, *, skipped: bool) -> None:
-        error = failure(status, self._context.request_id) or InternalError("no reason was given")
-        for entry in entries:
-            self._answer(self._failed(entry, error, skipped))
-
-    def _failed(self, entry: FrameEntry, error: KinemaskError, skipped: bool) -> AnswerT:
-        return self._kind.failed(
-            frame_id=entry.frame_id,
-            capture_time_us=entry.capture_time_us,
-            error=error,
-            skipped=skipped,
-        )
-
-    def _tell_dropped(self) -> None:
-        for entry in self._ledger.take_dropped():
-            self._answers.append(self._failed(entry, self._drop_reason(), True))
-
-    def _drop_reason(self) -> KinemaskError:
-        if self._options.policy == "reject":
-            info = ErrorInfo(reason="WINDOW_EXCEEDED")
-            return ResourceExhaustedError("too many frames wait to be sent", info=info)
-        info = ErrorInfo(reason="FRAME_DROPPED")
-        return AbortedError("newer frames came before it could be sent", info=info)
-
-    def _take_edit(self, result: Any) -> None:
-        error = failure(result.status, self._context.request_id)
-        if error is None and result.edit_id in self._walks and result.edit_id in self._edits:
-            return  # answered when its walk is over
-        self._settle(result.edit_id, result.frame_id, result.object_id, error)
-
-    def _take_walk(self, step: Any) -> None:
-        error = failure(step.status, self._context.request_id)
-        if error is None and step.edit_id in self._walks and step.HasField("result"):
-            self._walks[step.edit_id].append(self._kind.result(step.result))
-        if error is not None or step.last:
-            self._settle(step.edit_id, step.result.frame_id, 0, error)
-
-    def _settle(
-        self, edit_id: int, frame_id: int, object_id: int, error: KinemaskError | None
-    ) -> None:
-        if not self._ledger.settle_edit(edit_id, frame_id, applied=error is None):
-            return
-        future = self._edits.pop(edit_id)
-        if future.done():
-            return  # its caller has cancelled it
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(EditAck(edit_id, frame_id, object_id))
+    def _keep(self, snapshot: Any) -> None:
+        self._ledger.snapshot(snapshot.frame_id, snapshot.resume_token)
+        self._event("snapshot", "a snapshot came")
 
     def _end(self, error: KinemaskError | None) -> None:
         if self._over:
             return
         self._over, self._error = True, error
-        for future in self._edits.values():
-            if not future.done():
-                future.set_exception(error or self._closed())
-        self._edits.clear()
+        self._inbox.end(error or self._closed())
         self._signal.changed()
-
-
-def _log_refusal(future: asyncio.Future[EditAck]) -> None:
-    """Nobody need look at an edit's answer; a refusal is logged in any case."""
-    error = None if future.cancelled() else future.exception()
-    if error is not None and not isinstance(error, StreamClosedError):
-        _log.warning("an edit was refused: %s", error)

@@ -18,8 +18,8 @@ from kinemask.client._async_streams import (
     now_us,
 )
 from kinemask.client._connection import AnswerT
+from kinemask.client._inbox import EditAck
 from kinemask.client._loop import LoopThread
-from kinemask.client._stream import EditAck
 
 if TYPE_CHECKING:
     from kinemask.types import BoolMask, ImageLike
