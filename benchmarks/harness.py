@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import grpc
 import psutil
@@ -55,7 +56,7 @@ def service_process(
 def _wait_serving(address: str, process: subprocess.Popen[bytes]) -> None:
     deadline_s = time.monotonic() + _READY_TIMEOUT_S
     with grpc.insecure_channel(address) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
+        stub: Any = health_pb2_grpc.HealthStub(channel)
         while time.monotonic() < deadline_s:
             if process.poll() is not None:
                 raise RuntimeError(f"the service ended with code {process.returncode}")
