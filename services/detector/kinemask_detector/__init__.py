@@ -1,0 +1,1 @@
+"""Boxes from words or classes."""

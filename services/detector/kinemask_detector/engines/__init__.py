@@ -1,0 +1,1 @@
+"""Detection engines: one module per model family behind the interface in `base`."""
