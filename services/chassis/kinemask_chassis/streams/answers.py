@@ -28,7 +28,10 @@ class Answers:
 
     def result(self, entry: Entry[Any, Any], result: Message, encode_s: float) -> Message:
         """A frame's result, its timing filled in."""
-        result.timing.CopyFrom(_timing(entry.frame, encode_s))  # type: ignore[attr-defined]  # every result message has one
+        message: Any = result
+        # A detector's result has it one level down, as in its unary replies.
+        timed = message if "timing" in result.DESCRIPTOR.fields_by_name else message.detections
+        timed.timing.CopyFrom(_timing(entry.frame, encode_s))
         return self._response(result=result)
 
     def error(self, entry: Entry[Any, Any], error: Exception) -> Message:
