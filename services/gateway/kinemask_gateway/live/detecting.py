@@ -8,8 +8,9 @@ from kinemask_chassis import errors
 from kinemask_chassis.downstream import call_options
 
 from kinemask_gateway.downstream import ReplicaPool
-from kinemask_gateway.downstream.contract import ContractStream, StreamLost
-from kinemask_gateway.live.segmenting import StageDown
+from kinemask_gateway.downstream.contract import ContractStream
+from kinemask_gateway.downstream.unanswered import StreamLost
+from kinemask_gateway.live.failures import StageDown
 
 DEFAULT_EVERY_N_FRAMES = 5
 

@@ -7,11 +7,12 @@ import structlog
 from kinemask.v1 import live_pb2, segmenter_pb2
 from kinemask_chassis import errors, media
 
-from kinemask_gateway.downstream.contract import EditRefused
+from kinemask_gateway.downstream.unanswered import EditRefused
+from kinemask_gateway.live.failures import StageDown
 from kinemask_gateway.live.objects import ObjectBook
 from kinemask_gateway.live.rendering import Rendering
 from kinemask_gateway.live.rounds import drop_if_refused
-from kinemask_gateway.live.segmenting import Segmenting, StageDown
+from kinemask_gateway.live.segmenting import Segmenting
 from kinemask_gateway.live.stages import Stages
 
 _log = structlog.get_logger(__name__)

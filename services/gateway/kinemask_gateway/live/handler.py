@@ -15,13 +15,13 @@ from kinemask import images, wire
 from kinemask.v1 import live_pb2, media_pb2, segmenter_pb2
 from kinemask_chassis import errors, media
 
-from kinemask_gateway.downstream.contract import FrameFailed
+from kinemask_gateway.downstream.unanswered import FrameFailed
 from kinemask_gateway.live.editing import Editing
+from kinemask_gateway.live.failures import StageDown
 from kinemask_gateway.live.objects import ObjectBook, Sighting
 from kinemask_gateway.live.reporting import FrameReports
 from kinemask_gateway.live.results import build_result
 from kinemask_gateway.live.rounds import DetectionRounds, Masks
-from kinemask_gateway.live.segmenting import StageDown
 from kinemask_gateway.live.stages import InFlight, Prepared, Stages
 from kinemask_gateway.live.state import LiveState
 

@@ -12,7 +12,7 @@ from kinemask_chassis import errors
 from kinemask_chassis.streams import Policy, StreamTerms
 
 from kinemask_gateway.downstream import Downstream
-from kinemask_gateway.downstream.contract import StreamLost
+from kinemask_gateway.downstream.unanswered import StreamLost
 from kinemask_gateway.live.detecting import DEFAULT_EVERY_N_FRAMES, Detecting
 from kinemask_gateway.live.handler import LiveHandler, sightings_of
 from kinemask_gateway.live.objects import ObjectBook

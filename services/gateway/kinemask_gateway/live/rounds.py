@@ -17,11 +17,12 @@ from kinemask.v1 import (
 )
 from kinemask_chassis import errors
 
-from kinemask_gateway.downstream.contract import EditRefused
+from kinemask_gateway.downstream.unanswered import EditRefused
 from kinemask_gateway.live.association import FoundTrack, Verdict, judge_round
+from kinemask_gateway.live.failures import StageDown
 from kinemask_gateway.live.objects import ObjectBook, Sighting
 from kinemask_gateway.live.reporting import FrameReports
-from kinemask_gateway.live.segmenting import Segmenting, StageDown
+from kinemask_gateway.live.segmenting import Segmenting
 from kinemask_gateway.live.stages import Prepared, Stages
 
 _log = structlog.get_logger(__name__)

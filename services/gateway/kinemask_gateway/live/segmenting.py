@@ -19,25 +19,14 @@ from kinemask_chassis import errors
 from kinemask_chassis.downstream import call_options
 
 from kinemask_gateway.downstream import ReplicaPool
-from kinemask_gateway.downstream.contract import (
-    ContractStream,
-    EditRefused,
-    FrameFailed,
-    StreamLost,
-)
+from kinemask_gateway.downstream.contract import ContractStream
+from kinemask_gateway.downstream.unanswered import StreamLost, consume
+from kinemask_gateway.live.failures import StageDown, brief
 
 _log = structlog.get_logger(__name__)
 _RETRY_S = 1.0
 _REOPEN_ATTEMPTS = 5
 _REOPEN_PAUSE_S = 0.05
-
-
-class StageDown(Exception):
-    """The stage cannot serve now; `error` says why."""
-
-    def __init__(self, error: errors.ServiceError) -> None:
-        super().__init__(error.message)
-        self.error = error
 
 
 @dataclass(frozen=True)
@@ -103,7 +92,7 @@ class Segmenting:
         """Send the next frame."""
         answer: asyncio.Future[segmenter_pb2.SegmentVideoResult]
         answer = asyncio.get_running_loop().create_future()
-        answer.add_done_callback(_consume)
+        answer.add_done_callback(consume)
         self._pending[frame.frame_id] = _Pending(frame, answer)
         await self._available()
         if self._stream is not None:
@@ -227,7 +216,7 @@ class Segmenting:
             try:
                 stream = await self._open_stream(b"")
             except (grpc.aio.AioRpcError, StreamLost, LookupError, TimeoutError) as error:
-                _log.warning("segmenter_lost", attempt=attempt + 1, error=_brief(error))
+                _log.warning("segmenter_lost", attempt=attempt + 1, error=brief(error))
                 await asyncio.sleep(_REOPEN_PAUSE_S * 2**attempt)
             else:
                 await self._repeat(stream)
@@ -280,18 +269,3 @@ class Segmenting:
             if not pending.answer.done():
                 pending.answer.set_exception(error)
         self._pending.clear()
-
-
-def _consume(future: asyncio.Future[segmenter_pb2.SegmentVideoResult]) -> None:
-    # A frame nobody waits for any more is no error of the event loop's.
-    if not future.cancelled():
-        future.exception()
-
-
-def _brief(error: BaseException) -> str:
-    if isinstance(error, grpc.aio.AioRpcError):
-        return f"{error.code().name}: {error.details()}"
-    return str(error) or type(error).__name__
-
-
-__all__ = ["EditRefused", "FrameFailed", "Segmenting", "StageDown"]

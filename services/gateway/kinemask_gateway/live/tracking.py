@@ -10,8 +10,9 @@ from kinemask_chassis import errors
 from kinemask_chassis.downstream import call_options
 
 from kinemask_gateway.downstream import ReplicaPool
-from kinemask_gateway.downstream.contract import ContractStream, FrameFailed, StreamLost
-from kinemask_gateway.live.segmenting import StageDown
+from kinemask_gateway.downstream.contract import ContractStream
+from kinemask_gateway.downstream.unanswered import FrameFailed, StreamLost
+from kinemask_gateway.live.failures import StageDown
 
 _WINDOW = 8
 
