@@ -28,6 +28,10 @@ class FlowConfig:
     """Spread of flow residuals around an affine motion, in pixels of the flow image."""
     search_px: int = 40
     """How far from the carried mask the object may appear on the next frame."""
+    detail_odds: float = 0.0
+    """Log-odds from which the edge-aware smoothing overrules the cut; 0 leaves it out."""
+    doubt_odds: float = 0.0
+    """Evidence for the object, outside the drawn mask, from which nothing is learnt there."""
     cut_step: int = 1
     """The contour is drawn at one part in this many of the working size."""
     guide_radius_px: int = 4

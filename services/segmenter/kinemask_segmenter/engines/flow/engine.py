@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
 
 from kinemask_segmenter.engines.base import EngineInfo, Image, ObjectMask, Prompt
 from kinemask_segmenter.engines.flow import snapshot as snapshots
@@ -20,7 +21,10 @@ from kinemask_segmenter.engines.flow.stream import FlowStream, check_image
 
 
 class FlowEngine:
-    """Serves any number of streams from one pool of threads."""
+    """Serves any number of streams from one pool of threads.
+
+    Making one limits the process's BLAS to one thread.
+    """
 
     def __init__(self, config: FlowConfig | None = None, threads: int | None = None) -> None:
         """`threads` is how many streams compute at once; the number of cores if not given.
@@ -31,6 +35,9 @@ class FlowEngine:
         count = threads if threads is not None else os.cpu_count() or 1
         if count < 1:
             raise ValueError(f"expected at least one thread, got {count}")
+        # The products here are small: BLAS threads that wait for each other would burn four times
+        # the processor time, and take the cores from the streams beside this one.
+        threadpool_limits(limits=1, user_api="blas")
         self._config = config or FlowConfig()
         self._executor = ThreadPoolExecutor(count, thread_name_prefix="flow")
 

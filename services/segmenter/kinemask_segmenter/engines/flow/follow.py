@@ -12,7 +12,7 @@ from kinemask_segmenter.engines.flow.appearance import Appearance
 from kinemask_segmenter.engines.flow.config import FlowConfig
 from kinemask_segmenter.engines.flow.motion import Motion, motion_log_odds
 from kinemask_segmenter.engines.flow.pixels import Bytes, Floats, WorkFrame
-from kinemask_segmenter.engines.flow.regularise import cut_reduced
+from kinemask_segmenter.engines.flow.regularise import cut_reduced, smooth
 
 Bools = NDArray[np.bool_]
 
@@ -76,8 +76,13 @@ def sign_distance(mask: Bools) -> Floats:
 
 def advance(
     belief: Belief, look: Appearance, frame: WorkFrame, motion: Motion, config: FlowConfig
-) -> None:
-    """Carry `belief` to `frame` in place; `look` is only read."""
+) -> Floats | None:
+    """Carry `belief` to `frame` in place; `look` is only read.
+
+    Returns:
+        `(h, w)` probability to learn from, one half where the cues contradict each other; None
+        while the object is missing.
+    """
     carried = np.asarray(
         cv2.remap(belief.level, motion.source_x, motion.source_y, cv2.INTER_LINEAR), np.uint8
     )
@@ -85,7 +90,7 @@ def advance(
     window = Window.around(expected, config.search_px)
     if window is None or belief.missing:
         search(belief, look, frame, config)
-        return
+        return None
     at = window.slices
     distance = sign_distance(expected[at])
     prior = np.clip(distance / config.prior_softness_px, -config.prior_clip, config.prior_clip)
@@ -95,8 +100,18 @@ def advance(
     prior[distance < -config.search_px] = -20
     evidence = _evidence(look, frame, window, prior, config)
     odds = (prior + evidence).astype(np.float32, copy=False)
-    mask = _touching(cut_reduced(odds, frame.lab[at], config.cut_step), expected[at])
+    mask = cut_reduced(odds, frame.lab[at], config.cut_step)
+    if config.detail_odds:
+        fine = smooth(odds, frame.guide[at], config.guide_radius_px, config.guide_epsilon)
+        mask = np.where(np.abs(fine) > config.detail_odds, fine > 0, mask)
+    mask = _touching(mask, expected[at])
     _settle(belief, window, mask, odds, evidence, expected[at], config)
+    if belief.missing:
+        return None
+    lesson = belief.level.astype(np.float32) / np.float32(255)
+    # Background that looks like the object may be a part of it that was missed: not to be unlearnt.
+    lesson[at][~mask & (evidence > config.doubt_odds)] = 0.5
+    return lesson
 
 
 def _motion_cue(carried: Bytes, motion: Motion, window: Window, config: FlowConfig) -> Floats:

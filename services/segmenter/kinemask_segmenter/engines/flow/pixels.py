@@ -20,21 +20,16 @@ Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 _NEAR_PX, _FAR_PX = 12, 30
-_PAD_PX = _FAR_PX
-_CROSS = ((1, 0), (-1, 0), (0, 1), (0, -1))
+_CROSS = 4  # right, left, below, above
 # Bytes of one group: three of Lab and one of texture; the first two groups are read at the pixel.
 _GROUP_OFFSET = (128.0, 128.0, 128.0, 10.0)
 _GROUP_SCALE = (1 / 50, 1 / 20, 1 / 20, 1 / 15)
 _EDGE_OFFSET = (0.0, 0.0, 128.0, 10.0)
 _EDGE_SCALE = (1 / 40, 1 / 40, 1 / 50, 1 / 15)
 
-FEATURES = 4 * (4 + 2 * len(_CROSS))
-OFFSET: Floats = np.array(
-    _GROUP_OFFSET * 3 + _EDGE_OFFSET + _GROUP_OFFSET * 2 * len(_CROSS), np.float32
-)
-SCALE: Floats = np.array(
-    _GROUP_SCALE * 3 + _EDGE_SCALE + _GROUP_SCALE * 2 * len(_CROSS), np.float32
-)
+FEATURES = 4 * (4 + 2 * _CROSS)
+OFFSET: Floats = np.array(_GROUP_OFFSET * 3 + _EDGE_OFFSET + _GROUP_OFFSET * 2 * _CROSS, np.float32)
+SCALE: Floats = np.array(_GROUP_SCALE * 3 + _EDGE_SCALE + _GROUP_SCALE * 2 * _CROSS, np.float32)
 LIGHTNESS = np.flatnonzero(np.float32(1 / 50) == SCALE)
 """Columns that carry brightness: a change of the light moves them together."""
 
@@ -80,7 +75,7 @@ class WorkFrame:
     flow_grey: Bytes
     """`(fh, fw)` lightness at the size optical flow runs at."""
     groups: tuple[NDArray[np.uint32], ...]
-    """Four flat padded planes; each word holds four feature bytes."""
+    """Four flat planes `(h * w,)`; each word holds four feature bytes."""
 
     @classmethod
     def of(cls, lab: Bytes, geometry: Geometry) -> WorkFrame:
@@ -103,15 +98,20 @@ class WorkFrame:
 
     def features(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Bytes:
         """`(N, FEATURES)` raw bytes of the pixels at `rows`, `columns` (both `(N,)`)."""
-        stride = self.shape[1] + 2 * _PAD_PX
-        at = (rows + _PAD_PX) * stride + columns + _PAD_PX
+        height, width = self.shape
+        at = rows * width + columns
         words = np.empty((len(at), FEATURES // 4), np.uint32)
         for slot, group in enumerate(self.groups):
             words[:, slot] = group.take(at)
         slot = len(self.groups)
         for group, reach in ((self.groups[1], _NEAR_PX), (self.groups[2], _FAR_PX)):
-            for dx, dy in _CROSS:
-                words[:, slot] = group.take(at + (dy * stride + dx) * reach)
+            # Beyond the border the border itself is read.
+            up, down = np.maximum(rows - reach, 0), np.minimum(rows + reach, height - 1)
+            left, right = np.maximum(columns - reach, 0), np.minimum(columns + reach, width - 1)
+            begin = at - columns
+            beside = (begin + right, begin + left)
+            for there in (*beside, down * width + columns, up * width + columns):
+                words[:, slot] = group.take(there)
                 slot += 1
         return words.view(np.uint8)
 
@@ -143,9 +143,5 @@ def _feature_groups(lab: Bytes, lightness: Bytes) -> tuple[NDArray[np.uint32], .
 
 
 def _pack(three: NDArray[np.generic], fourth: Bytes) -> NDArray[np.uint32]:
-    """`(h, w, 3)` and `(h, w)` bytes -> flat padded plane of 32-bit words."""
-    planes = np.dstack([three, fourth])
-    padded = cv2.copyMakeBorder(
-        planes, _PAD_PX, _PAD_PX, _PAD_PX, _PAD_PX, borderType=cv2.BORDER_REPLICATE
-    )
-    return np.ascontiguousarray(padded).view(np.uint32).ravel()
+    """`(h, w, 3)` and `(h, w)` bytes -> `(h * w,)` words."""
+    return np.dstack([three, fourth]).view(np.uint32).ravel()
