@@ -110,3 +110,31 @@ def removal(edit_id: int, object_id: int, frame_id: int | None = None) -> Edit:
 def boxes_of(result: segmenter_pb2.SegmentVideoResult) -> dict[int, tuple[float, ...]]:
     """Object id to mask box, for objects that are there."""
     return {o.object_id: wire.box_from_message(o.box) for o in result.objects if o.area_px}
+
+
+TRUNCATED = media_pb2.Image(encoded=PICTURE.encoded[: len(PICTURE.encoded) // 2])
+
+
+def square_mask(height: int = HEIGHT, width: int = WIDTH) -> media_pb2.Mask:
+    """The mask of `boxed()`'s box."""
+    mask = np.zeros((height, width), np.bool_)
+    mask[4:14, 4:14] = True
+    message = wire.mask_to_message(mask)
+    assert message is not None
+    return message
+
+
+async def play(client: StreamClient, frames: range) -> list[segmenter_pb2.SegmentVideoResult]:
+    """Send one frame after the other's result; the results."""
+    results = []
+    for frame_id in frames:
+        await client.send(frame=frame(frame_id))
+        results.append((await client.read("result")).result)
+    return results
+
+
+async def answers_to(client: StreamClient, frames: int) -> list[segmenter_pb2.SegmentVideoResponse]:
+    """Send so many frames and no more; everything that comes."""
+    for frame_id in range(frames):
+        await client.send(frame=frame(frame_id))
+    return await client.finish()
