@@ -31,6 +31,7 @@ class Recovery:
         self._ever_ran = False
         self._opened_s = time.monotonic()
         self._begun_s: float | None = None
+        """When the search for a server began; None while one serves."""
         self._attempts = 0
         self._fruitless = 0
 
@@ -40,6 +41,11 @@ class Recovery:
         self._opened_s = time.monotonic()
         self._begun_s, self._attempts = None, 0
         self._fruitless += 1
+
+    @property
+    def was_running(self) -> bool:
+        """True if the last attempt came to run, rather than being refused."""
+        return self._ever_ran and self._attempts <= 1
 
     def progressed(self) -> None:
         """A frame got its answer."""

@@ -227,7 +227,7 @@ class StreamCore(Generic[AnswerT]):
             raise error or UnavailableError(
                 "every server that was asked is leaving", request_id=self._context.request_id
             )
-        if error is not None and self.info is not None:
+        if error is not None and self._recovery.was_running:
             self._event("lost", f"the server vanished: {error.message}")
         await asyncio.sleep(pause_s)
         return False
