@@ -135,8 +135,13 @@ class AsyncImageStream(AsyncStream[AnswerT]):
         """
         when_us = now_us() if capture_time_us is None else capture_time_us
         async with self._sending:  # encoding must not change the order
-            message = await asyncio.to_thread(_encode.image, image, self._jpeg_quality)
+            message = await self._encoded(image)
             return await self.send_encoded(message, frame_id, when_us)
+
+    async def _encoded(self, image: ImageLike) -> media_pb2.Image:
+        if isinstance(image, bytes):  # nothing to do that is worth a thread
+            return _encode.image(image, self._jpeg_quality)
+        return await asyncio.to_thread(_encode.image, image, self._jpeg_quality)
 
     async def send_encoded(
         self, image: media_pb2.Image, frame_id: int | None, capture_time_us: int
