@@ -50,6 +50,15 @@ def numbered(frame_id: int, height: int = HEIGHT, width: int = WIDTH) -> media_p
     )
 
 
+def shot(frame_id: int, seed: int) -> media_pb2.Frame:
+    """A frame of a shot: a pattern of its own, and the number in the first pixel."""
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    image = np.repeat(np.repeat(small, HEIGHT // 4, axis=0), WIDTH // 6, axis=1)
+    image[0, 0] = frame_id
+    return media_pb2.Frame(frame_id=frame_id, image=wire.image_to_message(image, jpeg_quality=None))
+
+
 @dataclass
 class ScriptedDetector(detector_pb2_grpc.DetectorServiceServicer):
     """Knows the word `thing`; finds what the script says."""

@@ -33,7 +33,7 @@ def test_a_new_track_becomes_an_object() -> None:
     ("mask_box", "prompted"),
     [
         pytest.param(A, False, id="in place"),
-        pytest.param((2.0, 0.0, 12.0, 10.0), False, id="a little off"),
+        pytest.param((1.0, 0.0, 11.0, 10.0), False, id="a little off"),
         pytest.param((7.0, 7.0, 17.0, 17.0), True, id="drifted"),
         pytest.param(None, True, id="mask gone"),
     ],
@@ -54,6 +54,23 @@ def test_a_new_track_over_an_object_in_sight_takes_it_over() -> None:
     verdict = judge_round(book, [found(9)], [], [Sighting(4, A, 1.0)], 8)
     assert verdict.new_ids == ()
     assert known.track_id == 9
+
+
+def test_a_new_track_inside_a_mask_that_ran_over_brings_the_object_back() -> None:
+    book = ObjectBook()
+    judge_round(book, [found(5)], [], [], 8)
+    run_over = (0.0, 0.0, 40.0, 30.0)
+    verdict = judge_round(book, [found(6)], [], [Sighting(1, run_over, 0.8)], 8)
+    assert verdict.new_ids == ()
+    assert verdict.prompts == ((1, A),)
+    assert book.objects[1].track_id == 6
+
+
+def test_a_detection_of_another_kind_inside_a_mask_is_an_object_of_its_own() -> None:
+    book = ObjectBook()
+    judge_round(book, [FoundTrack(5, (0.0, 0.0, 40.0, 80.0), 0.9, "person", "person")], [], [], 8)
+    verdict = judge_round(book, [found(6)], [], [Sighting(1, (0.0, 0.0, 40.0, 80.0), 0.8)], 8)
+    assert verdict.new_ids == (2,)
 
 
 def test_two_tracks_do_not_take_over_one_object() -> None:

@@ -16,8 +16,10 @@ from tests.gateway.live_kit import (
     boxes_of,
     detected,
     edit_prompt,
+    next_result,
     numbered,
     prompted,
+    shot,
     stream_frames,
     world,
 )
@@ -138,6 +140,20 @@ async def test_a_late_detection_lands_under_async_and_masks_never_wait() -> None
             s.source_frame_id for r in landed for s in r.stages if s.HasField("source_frame_id")
         ]
         assert sources in ([], [0, 0])
+
+
+async def test_a_cut_is_detected_on_at_once_and_ends_the_objects_of_the_old_shot() -> None:
+    async with world(lambda n: [(10.0 + n, 10.0, 30.0 + n, 30.0)]) as w:
+        client = await w.live.opened(detected(every=100))
+        await client.send(edit=edit_prompt(1, 7, (60, 40, 70, 50), 0))
+        results = []
+        for frame_id in range(6):
+            await client.send(frame=shot(frame_id, seed=1 if frame_id < 3 else 2))
+            results.append(await next_result(client))
+        assert w.detector.seen == [0, 3]
+        assert [r.scene_cut for r in results] == [False, False, False, True, False, False]
+        assert [set(boxes_of(r)) for r in results] == [{7, 8}] * 3 + [{7, 9}] * 3
+        assert boxes_of(results[3])[9] == (13.0, 10.0, 33.0, 30.0)
 
 
 async def test_without_masks_objects_are_tracks() -> None:

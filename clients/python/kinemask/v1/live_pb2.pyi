@@ -879,6 +879,7 @@ class StreamResult(_message.Message):
     RENDERED_FIELD_NUMBER: _builtins.int
     CAPTION_FIELD_NUMBER: _builtins.int
     CAPTION_FRAME_ID_FIELD_NUMBER: _builtins.int
+    SCENE_CUT_FIELD_NUMBER: _builtins.int
     frame_id: _builtins.int
     """The frame."""
     capture_time_us: _builtins.int
@@ -893,6 +894,10 @@ class StreamResult(_message.Message):
     """The newest caption, and the frame it is of, with the caption stage."""
     caption_frame_id: _builtins.int
     """The frame the caption is of."""
+    scene_cut: _builtins.bool
+    """With the detect stage: true if a new shot begins here. Objects that words found end with the old
+    shot; the frame is detected on at once.
+    """
     @_builtins.property
     def objects(self) -> _containers.RepeatedCompositeFieldContainer[Global___LiveObject]:
         """Ascending by id."""
@@ -918,10 +923,11 @@ class StreamResult(_message.Message):
         rendered: _builtins.bytes = ...,
         caption: _builtins.str = ...,
         caption_frame_id: _builtins.int | None = ...,
+        scene_cut: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_caption_frame_id", b"_caption_frame_id", "caption_frame_id", b"caption_frame_id", "timing", b"timing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_caption_frame_id", b"_caption_frame_id", "caption", b"caption", "caption_frame_id", b"caption_frame_id", "capture_time_us", b"capture_time_us", "frame_id", b"frame_id", "height", b"height", "objects", b"objects", "rendered", b"rendered", "stages", b"stages", "timing", b"timing", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_caption_frame_id", b"_caption_frame_id", "caption", b"caption", "caption_frame_id", b"caption_frame_id", "capture_time_us", b"capture_time_us", "frame_id", b"frame_id", "height", b"height", "objects", b"objects", "rendered", b"rendered", "scene_cut", b"scene_cut", "stages", b"stages", "timing", b"timing", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__caption_frame_id: _TypeAlias = _typing.Literal["caption_frame_id"]  # noqa: Y015
     _WhichOneofArgType__caption_frame_id: _TypeAlias = _typing.Literal["_caption_frame_id", b"_caption_frame_id"]  # noqa: Y015

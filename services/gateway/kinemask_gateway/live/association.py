@@ -5,10 +5,11 @@ The tracker says which detection belongs to which track; masks carry identity in
 rules here are few and stated, because a privacy mask hangs on them:
 
 - A track with a detection and without an object becomes an object, best score first, up to the
-  cap; unless it overlaps an object in sight (IoU 0.5), which then takes the track over.
+  cap; unless it overlaps an object in sight (IoU 0.5), or lies inside one of its kind (70%),
+  which then takes the track over.
 - A known object is prompted again with its detection's box when its mask is gone, or its mask's
-  box overlaps the detection's by less than IoU 0.5: it drifted.
-- An object that words found only once or twice, and that four detection rounds in a row did not
+  box overlaps the detection's by less than IoU 0.7: it drifted.
+- An object that words found only once or twice, and that eight detection rounds in a row did not
   find although it was in sight, was a false alarm: it goes.
 - An object whose mask has been empty for 90 frames has left: it goes.
 """
@@ -23,14 +24,15 @@ from kinemask_gateway.live.objects import (
     KnownObject,
     ObjectBook,
     Sighting,
-    best_overlap,
+    contained,
     iou,
 )
 
 SAME_OBJECT_IOU = 0.5
-DRIFTED_IOU = 0.5
+DRIFTED_IOU = 0.7
 SURE_DETECTIONS = 3
-FALSE_ALARM_ROUNDS = 4
+HELD_SHARE = 0.7
+FALSE_ALARM_ROUNDS = 8
 LEFT_AFTER_FRAMES = 90
 
 
@@ -99,13 +101,30 @@ def _taken_over(
     seen: set[int],
 ) -> KnownObject | None:
     """The object in sight that this track turns out to be."""
-    free = [(object_id, box) for object_id, box in boxes if object_id not in seen]
-    object_id, overlap = best_overlap(track.box_xyxy, free)
-    if object_id is None or overlap < SAME_OBJECT_IOU:
+    claims = [
+        (_claim(track, book.objects[object_id], box), object_id)
+        for object_id, box in boxes
+        if object_id not in seen
+    ]
+    claim, object_id = max(claims, default=(0.0, 0))
+    if claim <= 0:
         return None
     known = book.objects[object_id]
     known.track_id = track.track_id
     return known
+
+
+def _claim(track: FoundTrack, known: KnownObject, box: BoxXyxy) -> float:
+    """How well a detection fits an object's mask; 0 if it is another thing.
+
+    A mask that ran over onto something else still holds its own detection.
+    """
+    overlap = iou(track.box_xyxy, box)
+    if overlap >= SAME_OBJECT_IOU:
+        return 1.0 + overlap
+    held = contained(track.box_xyxy, box)
+    same_kind = known.detected and known.label == track.label
+    return held if same_kind and held >= HELD_SHARE else 0.0
 
 
 def _drifted(object_id: int, box: BoxXyxy, boxes: Sequence[tuple[int, BoxXyxy]]) -> bool:

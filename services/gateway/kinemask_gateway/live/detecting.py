@@ -35,15 +35,19 @@ class Detecting:
         """True if a detected frame waits for its detections."""
         return self.config.timing == live_pb2.DETECTION_TIMING_SYNC
 
-    def due(self) -> bool:
-        """Count a frame; true if it is to be detected on."""
+    def due(self, at_once: bool = False) -> bool:
+        """Count a frame; true if it is to be detected on, which `at_once` demands."""
         self._since_last += 1
         every = self.config.every_n_frames or DEFAULT_EVERY_N_FRAMES
-        if self._begun and self._since_last < every:
+        if self._begun and self._since_last < every and not at_once:
             return False
         self._begun = True
         self._since_last = 0
         return True
+
+    def postpone(self) -> None:
+        """What was due could not begin: the next frame is due instead."""
+        self._begun = False
 
     async def check(self) -> media_pb2.ServiceInfo:
         """Have the detector look at the options without any frame; who would serve them.

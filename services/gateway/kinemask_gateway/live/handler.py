@@ -59,11 +59,12 @@ class LiveHandler:
         """Check the picture's size, begin its detection, decode it if something is to be drawn."""
         height, width = self._checked_size(frame.image)
         prepared = Prepared(height, width, FrameReports())
-        self._rounds.begin(frame, prepared)
+        turn = self._rounds.begin(frame, prepared)
         if self._stages.rendering is not None:
             prepared.rgb = await asyncio.to_thread(
                 media.decode_image, frame.image, self._max_pixels, "frame.image"
             )
+        await turn
         return prepared
 
     async def step(self, frame: media_pb2.Frame, prepared: Prepared) -> InFlight:
@@ -71,21 +72,25 @@ class LiveHandler:
         self._size = self._size or (prepared.height, prepared.width)
         segmenting = self._stages.segmenting
         if segmenting is None:
-            return InFlight(prepared, None, await self._rounds.track_boxes(frame, prepared))
+            return InFlight(prepared, None, {}, await self._rounds.track_boxes(frame, prepared))
+        if prepared.cut:
+            await self._rounds.begin_shot()
         if prepared.detection is not None:
             await self._rounds.run_sync(
                 frame.frame_id, prepared.detection, self._newest_masks, prepared.reports
             )
         prepared.reports.take(self._rounds.landed())
         self._newest_masks = await segmenting.submit(frame)
-        return InFlight(prepared, self._newest_masks)
+        return InFlight(prepared, self._newest_masks, dict(self._book.objects))
 
     async def finish(self, frame: media_pb2.Frame, raw: InFlight) -> live_pb2.StreamResult:
         """Wait for the masks and put the answer together."""
         reports = raw.prepared.reports
         size = (raw.prepared.height, raw.prepared.width)
         segmented = await self._masks_of(raw.masks, reports) if raw.masks is not None else None
-        result = build_result(frame, size, self._book, segmented, raw.tracks)
+        known = {**raw.known, **self._book.objects}
+        result = build_result(frame, size, known, segmented, raw.tracks)
+        result.scene_cut = raw.prepared.cut
         if raw.prepared.rgb is not None:
             await self._render(raw.prepared.rgb, result, reports)
         result.stages.extend(reports.messages())

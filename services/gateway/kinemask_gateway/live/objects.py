@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -138,8 +138,10 @@ def area(box: BoxXyxy) -> float:
     return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
 
 
-def best_overlap(box: BoxXyxy, among: Sequence[tuple[int, BoxXyxy]]) -> tuple[int | None, float]:
-    """The id whose box overlaps most, and its IoU; (None, 0) if none does."""
-    scored = [(iou(box, other), object_id) for object_id, other in among]
-    best, object_id = max(scored, default=(0.0, 0))
-    return (object_id, best) if best > 0 else (None, 0.0)
+def contained(box: BoxXyxy, outer: BoxXyxy) -> float:
+    """The share of `box` that lies inside `outer`: 0..1."""
+    width = min(box[2], outer[2]) - max(box[0], outer[0])
+    height = min(box[3], outer[3]) - max(box[1], outer[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    return width * height / area(box)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from kinemask import wire
 from kinemask.v1 import live_pb2, media_pb2, segmenter_pb2, tracker_pb2
 
-from kinemask_gateway.live.objects import KnownObject, ObjectBook
+from kinemask_gateway.live.objects import KnownObject
 
 _SURE_DETECTIONS = 2
 
@@ -15,7 +15,7 @@ _SURE_DETECTIONS = 2
 def build_result(
     frame: media_pb2.Frame,
     size: tuple[int, int],
-    book: ObjectBook,
+    known: Mapping[int, KnownObject],
     segmented: segmenter_pb2.SegmentVideoResult | None,
     tracks: Sequence[tracker_pb2.Track],
 ) -> live_pb2.StreamResult:
@@ -31,13 +31,11 @@ def build_result(
         width=size[1],
     )
     if segmented is not None:
-        entries = [
-            _from_mask(entry, book.objects.get(entry.object_id)) for entry in segmented.objects
-        ]
+        entries = [_from_mask(entry, known.get(entry.object_id)) for entry in segmented.objects]
     elif tracks:
         entries = [_from_track(track) for track in tracks]
     else:
-        entries = [_from_memory(known) for known in book.objects.values() if known.box_xyxy]
+        entries = [_from_memory(item) for item in known.values() if item.box_xyxy]
     result.objects.extend(sorted(entries, key=lambda entry: entry.object_id))
     return result
 

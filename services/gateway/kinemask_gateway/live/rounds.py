@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 import structlog
 from kinemask import wire
@@ -19,9 +19,11 @@ from kinemask_chassis import errors
 
 from kinemask_gateway.downstream.unanswered import EditRefused
 from kinemask_gateway.live.association import FoundTrack, Verdict, judge_round
+from kinemask_gateway.live.detecting import Detecting
 from kinemask_gateway.live.failures import StageDown
 from kinemask_gateway.live.objects import ObjectBook, Sighting
 from kinemask_gateway.live.reporting import FrameReports
+from kinemask_gateway.live.scenes import Thumbnail, is_cut, thumbnail
 from kinemask_gateway.live.segmenting import Segmenting
 from kinemask_gateway.live.stages import Prepared, Stages
 
@@ -39,22 +41,55 @@ class DetectionRounds:
     def __init__(self, stages: Stages, book: ObjectBook) -> None:
         self._stages = stages
         self._book = book
+        self._turn: asyncio.Task[Thumbnail | None] | None = None
         self._round: asyncio.Task[None] | None = None
         self._landed: list[live_pb2.StageReport] = []
 
-    def begin(self, frame: media_pb2.Frame, prepared: Prepared) -> None:
-        """Start a frame's detection if it is due. Call in frame order."""
+    def begin(self, frame: media_pb2.Frame, prepared: Prepared) -> Awaitable[object]:
+        """Look for a cut and start the frame's detection if it is due. Call in frame order.
+
+        What comes back is to be awaited before the frame's turn.
+        """
+        self._turn = asyncio.create_task(self._take_turn(frame, prepared, self._turn))
+        return self._turn
+
+    async def _take_turn(
+        self,
+        frame: media_pb2.Frame,
+        prepared: Prepared,
+        before: asyncio.Task[Thumbnail | None] | None,
+    ) -> Thumbnail | None:
+        """Each turn waits for the one before, so frames are judged in order; gives a thumbnail."""
         detecting = self._stages.detecting
-        if detecting is None or not detecting.due():
-            return
+        if detecting is None:
+            return None
+        seen = await asyncio.to_thread(thumbnail, frame.image)
+        last = await before if before is not None else None
+        prepared.cut = last is not None and seen is not None and is_cut(last, seen)
+        if detecting.due(at_once=prepared.cut):
+            self._start(detecting, frame, prepared)
+        return seen if seen is not None else last
+
+    def _start(self, detecting: Detecting, frame: media_pb2.Frame, prepared: Prepared) -> None:
         if detecting.sync or self._stages.segmenting is None:
             prepared.detection = asyncio.create_task(detecting.detect(frame.image))
             prepared.detection.add_done_callback(_heard)
         elif self._round is None or self._round.done():
             self._round = asyncio.create_task(self._run_async(frame))
         else:
+            detecting.postpone()
             slow = errors.aborted("the round before is still running", reason="DETECTOR_SLOW")
             prepared.reports.degrade(live_pb2.STAGE_DETECT, slow.to_status())
+
+    async def begin_shot(self) -> None:
+        """A new shot: objects that words found are of the old one. Those prompted by hand stay."""
+        for known in [o for o in self._book.objects.values() if o.detected]:
+            self._book.drop(known.object_id)
+            if self._stages.segmenting is not None:
+                try:
+                    await self._stages.segmenting.remove(known.object_id)
+                except StageDown as down:
+                    _log.info("removed_while_down", object_id=known.object_id, why=str(down))
 
     def landed(self) -> list[live_pb2.StageReport]:
         """What rounds that ended since the last call have to report."""
@@ -111,8 +146,10 @@ class DetectionRounds:
             await asyncio.wait([self._round])
 
     def close(self) -> None:
-        if self._round is not None:
-            self._round.cancel()
+        """Give up what is under way."""
+        for task in (self._turn, self._round):
+            if task is not None:
+                task.cancel()
 
     async def _run_async(self, frame: media_pb2.Frame) -> None:
         """A round that lands late; what it did is told with the next frame."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kinemask import wire
 from kinemask.v1 import detector_pb2, segmenter_pb2, tracker_pb2
 
 from kinemask_gateway.live.detecting import Detecting
+from kinemask_gateway.live.objects import KnownObject
 from kinemask_gateway.live.rendering import Rendering
 from kinemask_gateway.live.reporting import FrameReports
 from kinemask_gateway.live.segmenting import Segmenting
@@ -36,6 +37,8 @@ class Prepared:
     reports: FrameReports
     detection: asyncio.Task[detector_pb2.ImageDetections] | None = None
     """The detection this frame waits for: under SYNC, and without masks."""
+    cut: bool = False
+    """True if a new shot begins here."""
     rgb: wire.RgbImage | None = None
     """Its pixels, if something is to be drawn."""
 
@@ -46,4 +49,6 @@ class InFlight:
 
     prepared: Prepared
     masks: asyncio.Future[segmenter_pb2.SegmentVideoResult] | None
+    known: Mapping[int, KnownObject]
+    """The objects when it was sent: some may have been dropped when its masks come back."""
     tracks: Sequence[tracker_pb2.Track] = field(default_factory=list)
