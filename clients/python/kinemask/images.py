@@ -14,6 +14,7 @@ from typing import Final, Literal, TypeAlias, get_args
 import cv2
 import numpy as np
 import numpy.typing as npt
+
 from kinemask import _image_headers as headers
 
 Image: TypeAlias = npt.NDArray[np.uint8]

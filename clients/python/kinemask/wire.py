@@ -7,9 +7,10 @@ Services and clients share these. Pictures are `(H, W, 3)` uint8 RGB, masks `(H,
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
+
 from kinemask import images, masks
 from kinemask.v1 import media_pb2
-from numpy.typing import NDArray
 
 BoxXyxy = tuple[float, float, float, float]
 RgbImage = NDArray[np.uint8]

@@ -7,6 +7,7 @@ from typing import Final
 
 import cv2
 import numpy as np
+
 from kinemask.effects._labels import draw_label
 from kinemask.effects._painters import (
     Painter,

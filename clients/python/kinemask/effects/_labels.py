@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
+
 from kinemask.effects._region import Weights
 from kinemask.effects._types import Color
 from kinemask.images import Image

@@ -7,6 +7,7 @@ from typing import Final, TypeAlias
 
 import cv2
 import numpy as np
+
 from kinemask.effects._region import Region, Weights
 from kinemask.effects._types import Color
 from kinemask.images import Image

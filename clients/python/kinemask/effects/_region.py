@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeAlias
 import cv2
 import numpy as np
 import numpy.typing as npt
+
 from kinemask.effects._types import EffectObject, EffectSpec
 from kinemask.images import Image
 from kinemask.masks import Mask, mask_box

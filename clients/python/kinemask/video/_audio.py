@@ -8,6 +8,7 @@ import av.container
 from av.audio.stream import AudioStream
 from av.packet import Packet
 from av.stream import Stream
+
 from kinemask.video._errors import VideoError, ffmpeg_errors
 
 

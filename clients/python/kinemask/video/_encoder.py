@@ -10,6 +10,7 @@ import av
 import av.error
 from av.codec.context import Flags
 from av.video.stream import VideoStream
+
 from kinemask.video._audio import AudioCopy
 from kinemask.video._color import EXACT, LIMITED_RANGE, ColorTags
 from kinemask.video._errors import VideoError, ffmpeg_errors

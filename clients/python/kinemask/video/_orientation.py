@@ -6,6 +6,7 @@ import av
 import cv2
 import numpy as np
 from av.sidedata.sidedata import SideDataContainer, Type
+
 from kinemask.images import Image
 
 

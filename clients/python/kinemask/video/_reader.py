@@ -11,6 +11,7 @@ import av.error
 import numpy as np
 from av.stream import Disposition
 from av.video.stream import VideoStream
+
 from kinemask.images import DEFAULT_MAX_PIXELS, Image
 from kinemask.video._color import EXACT, FAST, complete_tags
 from kinemask.video._errors import VideoError, ffmpeg_errors

@@ -12,6 +12,7 @@ import av
 import av.error
 import cv2
 import numpy as np
+
 from kinemask.images import Image
 from kinemask.video._color import UNSPECIFIED, complete_tags
 from kinemask.video._encoder import PRESETS, EncoderSettings, Mp4Encoder

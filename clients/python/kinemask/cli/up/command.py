@@ -11,6 +11,7 @@ from typing import Annotated
 
 import grpc
 import typer
+
 from kinemask.cli.up.engines import choice_lines, engine_choices
 from kinemask.cli.up.keeper import StackError, wait_alert
 from kinemask.cli.up.logs import LogLine, LogPrinter

@@ -1,0 +1,21 @@
+"""Every command of `kinemask`, and nothing of what they do."""
+
+from __future__ import annotations
+
+import typer
+
+from kinemask.cli.detect import detect
+from kinemask.cli.info import engines, version
+from kinemask.cli.segment import segment
+from kinemask.cli.track.command import track
+from kinemask.cli.up.command import up
+
+app = typer.Typer(
+    name="kinemask",
+    help="Name it, click it or box it: Kinemask finds it, follows it and masks it.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+for _command in (track, detect, segment, up, engines, version):
+    app.command()(_command)

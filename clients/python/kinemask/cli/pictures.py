@@ -1,0 +1,39 @@
+"""Pictures from files and into files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kinemask.cli.failures import CommandError, usage_error
+from kinemask.cli.output import replacing
+
+if TYPE_CHECKING:
+    from kinemask.types import RgbImage
+
+PICTURE_ENDINGS = (".jpg", ".jpeg", ".png")
+
+
+def read_picture(path: Path) -> RgbImage:
+    """`(H, W, 3)` uint8 RGB, upright.
+
+    Raises:
+        CommandError: no such file, or not a picture.
+    """
+    from kinemask.images import ImageError, decode
+
+    if not path.is_file():
+        raise usage_error(f"{path}: no such file" if not path.exists() else f"{path}: not a file")
+    try:
+        return decode(path.read_bytes())
+    except ImageError as error:
+        raise CommandError(f"{path}: {error}") from error
+
+
+def write_picture(path: Path, image: RgbImage) -> None:
+    """JPEG or PNG, by the name's ending; all or nothing."""
+    from kinemask.images import encode_jpeg, encode_png
+
+    encode = encode_png if path.suffix.lower() == ".png" else encode_jpeg
+    with replacing(path) as file:
+        file.write(encode(image))

@@ -1,0 +1,1 @@
+"""`kinemask track`: a video in, the same video with its objects covered or marked out."""

@@ -1,0 +1,188 @@
+"""One run: frames out, answers in, effects drawn, files written."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from kinemask.cli.failures import FAILED, CommandError
+from kinemask.cli.track.draw import Painter
+from kinemask.cli.track.feed import Feed
+from kinemask.cli.track.mask_file import MaskFile, mask_file
+from kinemask.cli.track.progress import Advance, progress
+from kinemask.cli.track.report import TrackReport
+from kinemask.cli.track.request import TrackRequest
+from kinemask.cli.track.tally import Sum, Tally
+
+if TYPE_CHECKING:
+    from kinemask.client import Client, LiveStream
+    from kinemask.config import LiveConfig, StreamInfo
+    from kinemask.results import LiveFrame
+    from kinemask.video import VideoFrame, VideoInfo, VideoReader, VideoWriter
+
+
+class TrackRun:
+    """The back half of the pipeline: takes answers in order and writes what becomes of them.
+
+    Invariant: files appear at their places only if every frame was answered and written.
+    """
+
+    def __init__(self, request: TrackRequest, reader: VideoReader) -> None:
+        self._request = request
+        self._reader = reader
+        self._painter = Painter(request.effects)
+        self._tally = Tally()
+        self._drawing = Sum()
+        self._writing = Sum()
+        self._first_pts: int | None = None
+
+    def run(self, client: Client, wanted: bool | None, allow_empty: bool) -> TrackReport:
+        """Do it; `wanted` says whether progress is shown.
+
+        Raises:
+            CommandError: a prompt was refused, a frame could not be worked on, or a service that
+                is needed is not there.
+            KinemaskError: the stream failed.
+            VideoError: the video is damaged, or the output cannot be written.
+        """
+        info = self._reader.info
+        begun_s = time.perf_counter()
+        with client.live(_config(self._request)) as stream:
+            opened = stream.info or stream.open()
+            _check_stages(opened)
+            feed = self._feed(stream, opened)
+            with ExitStack() as files, progress(self._total(info), wanted) as advance:
+                masks = files.enter_context(mask_file(self._request.masks, info))
+                writer = self._writer(files, info)
+                with feed:
+                    self._take_all(feed, writer, masks, advance)
+                closing_s = time.perf_counter()
+                files.close()
+                self._writing.total_ms += (time.perf_counter() - closing_s) * 1e3
+        seconds = time.perf_counter() - begun_s
+        stages = self._stages_ms(feed)
+        return TrackReport(self._request, info, opened, self._tally, seconds, stages, allow_empty)
+
+    def _feed(self, stream: LiveStream, opened: StreamInfo) -> Feed:
+        request = self._request
+        return Feed(
+            self._reader, stream, opened.window, request.objects, request.start, request.end
+        )
+
+    def _writer(self, files: ExitStack, info: VideoInfo) -> VideoWriter | None:
+        from kinemask.video import VideoWriter
+
+        if self._request.output is None:
+            return None
+        with_audio = self._request.audio and not self._request.is_cut
+        audio_from = self._request.video if with_audio and info.has_audio else None
+        return files.enter_context(
+            VideoWriter(self._request.output, like=info, audio_from=audio_from)
+        )
+
+    def _take_all(
+        self, feed: Feed, writer: VideoWriter | None, masks: MaskFile | None, advance: Advance
+    ) -> None:
+        from kinemask.errors import KinemaskError
+
+        try:
+            for answer in feed.stream:
+                self._take(feed, answer, writer, masks)
+                advance()
+        except KinemaskError:
+            if feed.error is None:  # else that is what ended the stream
+                raise
+        if feed.error is not None:
+            raise feed.error
+        self._check_end()
+
+    def _take(
+        self, feed: Feed, answer: LiveFrame, writer: VideoWriter | None, masks: MaskFile | None
+    ) -> None:
+        refused = feed.refused()
+        if refused is not None:
+            raise refused
+        frame = feed.take()
+        if answer.error is not None:
+            # A frame without an answer is a frame on which nothing would be covered.
+            raise CommandError(
+                f"frame {frame.index} could not be worked on, so nothing was written: "
+                f"{answer.error.message}"
+            )
+        self._tally.add(answer)
+        if masks is not None:
+            masks.add(frame, answer)
+        if writer is not None:
+            self._draw(frame, answer)
+            self._write(frame, writer)
+        feed.release()
+
+    def _draw(self, frame: VideoFrame, answer: LiveFrame) -> None:
+        begun_s = time.perf_counter()
+        self._painter.draw(frame.image, answer)
+        self._drawing.add((time.perf_counter() - begun_s) * 1e3)
+
+    def _write(self, frame: VideoFrame, writer: VideoWriter) -> None:
+        begun_s = time.perf_counter()
+        if self._first_pts is None:
+            # A part of a video begins at once, not where it stood in the whole.
+            self._first_pts = frame.pts if self._request.is_cut else 0
+        writer.write(frame.image, pts=frame.pts - self._first_pts, duration=frame.duration)
+        self._writing.add((time.perf_counter() - begun_s) * 1e3)
+
+    def _total(self, info: VideoInfo) -> int | None:
+        end = self._request.end
+        if info.frame_count is None:
+            return None if end is None else end - self._request.start
+        last = info.frame_count if end is None else min(end, info.frame_count)
+        return max(last - self._request.start, 0)
+
+    def _check_end(self) -> None:
+        """Raises CommandError if the run cannot be called one."""
+        self._tally.finish()
+        if not self._tally.frames:
+            raise CommandError(f"{self._request.video}: no frame from {self._request.start} on")
+        if self._tally.detector_never_answered:
+            why = self._tally.degraded["detect"].why
+            raise CommandError(f"the detector failed on every frame: {why}", code=FAILED)
+
+    def _stages_ms(self, feed: Feed) -> dict[str, float]:
+        frames = max(self._tally.frames, 1)
+        means = {name: found.mean_ms for name, found in self._tally.inside.items()}
+        stages = {name: found.mean_ms for name, found in self._tally.stages.items()}
+        named = {name: stages[name] for name in ("detect", "track", "segment") if name in stages}
+        drawn = {"effect": self._drawing.mean_ms, "video encode": self._writing.total_ms / frames}
+        return {
+            "video decode": feed.times.decode_ms / frames,
+            "jpeg encode": feed.times.jpeg_ms / frames,
+            **means,
+            **named,
+            **(drawn if self._request.output is not None else {}),
+        }
+
+
+def _config(request: TrackRequest) -> LiveConfig:
+    from kinemask.config import DetectStage, LiveConfig, SegmentStage, TrackStage
+
+    segment = SegmentStage(model=request.models.segmenter)
+    if not request.texts:
+        return LiveConfig(segment=segment)
+    detect = DetectStage(
+        request.texts,
+        every_n_frames=request.every,
+        wait=True,
+        score_threshold=request.threshold,
+        model=request.models.detector,
+    )
+    return LiveConfig(detect=detect, track=TrackStage(request.models.tracker), segment=segment)
+
+
+def _check_stages(opened: StreamInfo) -> None:
+    """Raises CommandError if a stage that is needed is down: better now than after an hour."""
+    for stage in opened.stages:
+        if stage.service is None:
+            raise CommandError(
+                f"the {stage.stage} stage is down: {stage.reason}",
+                hint="kinemask engines shows which services are there",
+            )
