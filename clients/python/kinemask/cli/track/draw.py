@@ -19,11 +19,13 @@ class Painter:
 
         self._effects = [make_effect(spec) for spec in specs]
 
-    def draw(self, image: RgbImage, answer: LiveFrame) -> None:
-        """Change `(H, W, 3)` uint8 RGB in place, where the frame's objects are."""
+    def draw(self, image: RgbImage, answer: LiveFrame) -> RgbImage:
+        """`(H, W, 3)` uint8 RGB, changed where the frame's objects are; in place if it can be."""
         found = [self._drawable(entry) for entry in answer.objects if _is_there(entry)]
         for effect in self._effects:
-            effect.apply(image, found, in_place=True)
+            own = image.flags.c_contiguous and image.flags.writeable
+            image = effect.apply(image, found, in_place=own)
+        return image
 
     @staticmethod
     def _drawable(entry: LiveObject) -> EffectObject:

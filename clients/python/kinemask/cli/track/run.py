@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kinemask.client import Client, LiveStream
     from kinemask.config import LiveConfig, StreamInfo
     from kinemask.results import LiveFrame
+    from kinemask.types import RgbImage
     from kinemask.video import VideoFrame, VideoInfo, VideoReader, VideoWriter
 
 
@@ -114,21 +115,21 @@ class TrackRun:
         if masks is not None:
             masks.add(frame, answer)
         if writer is not None:
-            self._draw(frame, answer)
-            self._write(frame, writer)
+            self._write(frame, self._drawn(frame, answer), writer)
         feed.release()
 
-    def _draw(self, frame: VideoFrame, answer: LiveFrame) -> None:
+    def _drawn(self, frame: VideoFrame, answer: LiveFrame) -> RgbImage:
         begun_s = time.perf_counter()
-        self._painter.draw(frame.image, answer)
+        image = self._painter.draw(frame.image, answer)
         self._drawing.add((time.perf_counter() - begun_s) * 1e3)
+        return image
 
-    def _write(self, frame: VideoFrame, writer: VideoWriter) -> None:
+    def _write(self, frame: VideoFrame, image: RgbImage, writer: VideoWriter) -> None:
         begun_s = time.perf_counter()
         if self._first_pts is None:
             # A part of a video begins at once, not where it stood in the whole.
             self._first_pts = frame.pts if self._request.is_cut else 0
-        writer.write(frame.image, pts=frame.pts - self._first_pts, duration=frame.duration)
+        writer.write(image, pts=frame.pts - self._first_pts, duration=frame.duration)
         self._writing.add((time.perf_counter() - begun_s) * 1e3)
 
     def _total(self, info: VideoInfo) -> int | None:
