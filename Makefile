@@ -63,8 +63,9 @@ constraints: ## Pin the newest versions that fit together in constraints.txt
 	@rm -rf build/constraints
 	@$(PYTHON) -m venv build/constraints
 	@build/constraints/bin/python -m pip install --quiet --upgrade pip setuptools
-	@build/constraints/bin/python -m pip install --quiet --only-binary :all: --no-build-isolation \
-	  --requirement requirements-dev.txt $(EDITABLE)
+	@PYTHONWARNINGS=ignore build/constraints/bin/python -m pip install --quiet \
+	  --only-binary :all: --no-build-isolation --requirement requirements-dev.txt \
+	  $(EDITABLE)
 	@{ echo "# Every version that is installed; written by: make constraints"; \
 	  build/constraints/bin/python -m pip freeze --all --exclude-editable; } > constraints.txt
 	@rm -rf build/constraints

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -22,7 +21,7 @@ BLURRED_BELOW = 0.5
 class Timing:
     """When the frames of a video are shown."""
 
-    times_s: tuple[Fraction, ...]
+    times_s: tuple[float, ...]
     """Seconds, one a frame."""
 
     def differs_from(self, other: Timing, tolerance_s: float = 0.001) -> str:
@@ -31,7 +30,7 @@ class Timing:
             return f"{len(self.times_s)} frames in, {len(other.times_s)} out"
         for index, (one, two) in enumerate(zip(self.times_s, other.times_s, strict=True)):
             if abs(one - two) > tolerance_s:
-                return f"frame {index} is at {float(one):.4f} s in, at {float(two):.4f} s out"
+                return f"frame {index} is at {one:.4f} s in, at {two:.4f} s out"
         return ""
 
 
@@ -41,8 +40,7 @@ def timing_of(video: Path) -> Timing:
     Raises:
         VideoError: it cannot be read.
     """
-    reader = VideoReader(video)
-    return Timing(tuple(frame.pts * reader.info.time_base for frame in reader))
+    return Timing(tuple(frame.time_s for frame in VideoReader(video)))
 
 
 def detail_left(clip: Path, output: Path) -> Iterator[float]:

@@ -13,7 +13,7 @@ import tempfile
 from importlib.resources import files
 from pathlib import Path
 
-from grpc_tools import protoc
+from grpc_tools import protoc  # type: ignore[import-untyped]  # it ships no types
 
 PROTOS = Path(__file__).resolve().parent
 PACKAGE = Path("kinemask/v1")
@@ -24,7 +24,9 @@ def generate(target: Path) -> None:
     """Write every stub below `target` (which becomes the import root)."""
     google = str(files("grpc_tools") / "_proto")
     # protoc looks for the mypy plugin on the PATH; a virtual environment need not be on it.
-    os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
+    os.environ["PATH"] = os.pathsep.join(
+        [sysconfig.get_path("scripts"), os.environ.get("PATH", "")]
+    )
     protos = sorted((PROTOS / PACKAGE).glob("*.proto"))
     services = [path for path in protos if "\nservice " in path.read_text()]
     roots = ["protoc", f"-I{PROTOS}", f"-I{google}"]
