@@ -24,9 +24,7 @@ def decode_image(message: media_pb2.Image, max_pixels: int, field: str = "image"
         raise errors.invalid(field, str(error), reason="IMAGE_UNDECODABLE") from error
 
 
-def check_box(
-    message: media_pb2.Box, height: int, width: int, field: str = "box"
-) -> wire.BoxXyxy:
+def check_box(message: media_pb2.Box, height: int, width: int, field: str = "box") -> wire.BoxXyxy:
     """The box, cut to the frame.
 
     Raises:
@@ -87,4 +85,3 @@ def decode_mask(
         return wire.mask_from_message(message)
     except ValueError as error:
         raise errors.invalid(field, str(error), reason="MASK_UNDECODABLE") from error
-
