@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
@@ -20,9 +21,9 @@ Found = tuple[Floats, Floats]
 """`(N, 4)` xyxy boxes of the shrunk picture and `(N,)` scores."""
 
 LABELS = (FACE, PERSON)
-# Cost grows with pixels: at these a 720p picture stays within 150 ms of one core.
-_FACE_SIDE_PX = 768
-_PERSON_SIDE_PX = 512
+# Cost grows with pixels, whatever their shape; in 720p a face then has 47 px, a person 240 px.
+_FACE_AREA_PX = 768 * 432
+_PERSON_AREA_PX = 512 * 288
 # A small picture is enlarged, or its faces are under the smallest a cascade knows.
 _LEAST_SIDE_PX = 480
 _SCORE_THRESHOLD = 0.5
@@ -48,8 +49,9 @@ class ClassicEngine:
     """Haar cascades for faces, HOG for people; the score threshold is 0.5 by default.
 
     A face's box spans forehead to chin and both cheeks, not the square that cascades give. The
-    smallest face is 28 px wide in a picture of 768 px, the smallest person 96 px tall in one of
-    512 px; of upright faces, frontal ones and profiles are found, of people those who stand.
+    smallest face is 28 px wide in a picture of 768x432 or its like, the smallest person 96 px tall
+    in one of 512x288; larger pictures are shrunk to that. Of upright faces, frontal ones and
+    profiles are found, of people those who stand.
     """
 
     def __init__(self) -> None:
@@ -89,11 +91,11 @@ class ClassicEngine:
         prompt_of = _labels_wanted(request)
         pictures: dict[str, Pixels] = {}
         if FACE in prompt_of:
-            small = _at_size(request.image, _FACE_SIDE_PX)
+            small = _at_size(request.image, _FACE_AREA_PX)
             gray = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
             pictures[FACE] = levelled(gray)
         if PERSON in prompt_of:
-            pictures[PERSON] = _at_size(request.image, _PERSON_SIDE_PX)
+            pictures[PERSON] = _at_size(request.image, _PERSON_AREA_PX)
         threshold = request.score_threshold
         return ClassicPrepared(
             height=height,
@@ -161,13 +163,13 @@ def _detections(
     ]
 
 
-def _at_size(image: Pixels, longest_px: int) -> Pixels:
-    """`(H, W, 3)` shrunk to `longest_px`, enlarged twofold at most, or as it is in between."""
+def _at_size(image: Pixels, most_px: int) -> Pixels:
+    """`(H, W, 3)` shrunk to `most_px` in area, enlarged twofold at most, or as it is in between."""
     longest = max(image.shape[:2])
     if longest < _LEAST_SIDE_PX:
         scale = min(2.0, _LEAST_SIDE_PX / longest)
     else:
-        scale = min(1.0, longest_px / longest)
+        scale = min(1.0, math.sqrt(most_px / (image.shape[0] * image.shape[1])))
     if scale == 1.0:
         return image
     size = [max(1, round(side * scale)) for side in (image.shape[1], image.shape[0])]

@@ -35,8 +35,8 @@ class _Pass:
 # The profile cascade knows faces that look to the left; the mirror image shows it the others.
 _SCANS = (
     _Pass("frontalface_alt2", 28, 1.2),
-    _Pass("profileface", 40, 1.25),
-    _Pass("profileface", 40, 1.25, mirrored=True),
+    _Pass("profileface", 48, 1.2),
+    _Pass("profileface", 48, 1.2, mirrored=True),
     _Pass("frontalface_default", 48, 1.25),
 )
 MIN_FACE_PX = min(scan.min_size_px for scan in _SCANS)
