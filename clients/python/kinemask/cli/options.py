@@ -28,6 +28,7 @@ Texts = Annotated[
 Threshold = Annotated[
     float | None,
     typer.Option(
+        metavar="0..1",
         min=0,
         max=1,
         help="Least score of what --text finds. Default: the detector's own.",

@@ -23,7 +23,7 @@ def read_picture(path: Path) -> RgbImage:
     from kinemask.images import ImageError, decode
 
     if not path.is_file():
-        raise usage_error(f"{path}: no such file" if not path.exists() else f"{path}: not a file")
+        raise usage_error(f"{path}: {'expected a' if path.exists() else 'no such'} file")
     try:
         return decode(path.read_bytes())
     except ImageError as error:

@@ -36,7 +36,7 @@ class Painter:
             mask=entry.mask,
             box_xyxy=entry.box,
             color=palette_color(entry.object_id),
-            label=f"{entry.label or 'object'} #{entry.object_id}",
+            label=f"{entry.label or 'object'} {entry.object_id}",
         )
 
 

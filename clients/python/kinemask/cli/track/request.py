@@ -76,8 +76,11 @@ class TrackRequest:
         """Whether it can be begun, as far as the line alone says.
 
         Raises:
-            CommandError: nothing to find, an impossible range, or an output that cannot be.
+            CommandError: no video, nothing to find, an impossible range, or no place to write.
         """
+        if not self.video.is_file():
+            what = "no such file" if not self.video.exists() else "expected a file"
+            raise usage_error(f"{self.video}: {what}")
         if not self.texts and not self.objects:
             raise usage_error("what is to be tracked?", "--text face, or --box X1,Y1,X2,Y2")
         if any(not text.strip() for text in self.texts):
