@@ -18,11 +18,13 @@ from kinemask.video import VideoError
 
 from demo.check import BLURRED_BELOW, detail_left, timing_of
 from demo.clip import write_clip
+from demo.scene import FRAMES
 
 CLIP = Path("out/clip.mp4")
 OUTPUT = Path("out/demo.mp4")
 LOG = Path("out/demo.log")
 _INTERRUPTED = 130
+_CLEANS_UP_WITHIN_S = 10.0
 
 
 def main() -> int:
@@ -41,12 +43,12 @@ def main() -> int:
         return 1
 
 
-def run(video: Path | None) -> int:
-    """The whole demo; the process's exit code."""
+def run(video: Path | None, frames: int = FRAMES) -> int:
+    """The whole demo, the made clip that many frames long; the process's exit code."""
     OUTPUT.parent.mkdir(exist_ok=True)
     if video is None:
         print(f"Making the clip {CLIP} of public-domain photographs.", flush=True)
-        write_clip(CLIP)
+        write_clip(CLIP, frames)
     code = track(video or CLIP)
     if code == 0:
         code = check(video or CLIP, made_here=video is None)
@@ -66,6 +68,21 @@ def track(video: Path) -> int:
         return subprocess.run(
             [sys.executable, "-m", "kinemask.cli", *command], check=False
         ).returncode
+
+
+def call(command: list[str]) -> int:
+    """Run a command to its end; its exit code. If interrupted, it has time to clean up."""
+    # In a session of its own a Ctrl-C reaches it once, from here, and not from the terminal too.
+    process = subprocess.Popen(command, start_new_session=True)
+    try:
+        return process.wait()
+    except BaseException:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(_CLEANS_UP_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        raise
 
 
 def check(video: Path, *, made_here: bool) -> int:
