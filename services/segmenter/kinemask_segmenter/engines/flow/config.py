@@ -18,27 +18,14 @@ class FlowConfig:
 
     prior_softness_px: float = 6.0
     """Distance from the carried contour over which the prior gains one unit of log-odds."""
-    prior_clip: float = 4.0
+    prior_clip: float = 3.0
     prior_weight: float = 1.5
     colour_clip: float = 4.0
     """Largest log-odds the classifier may claim."""
-    motion_weight: float = 0.0
-    """Weight of the motion cue where it separates the object perfectly; 0 leaves it out."""
-    motion_sigma_px: float = 0.6
-    """Spread of flow residuals around an affine motion, in pixels of the flow image."""
     search_px: int = 40
     """How far from the carried mask the object may appear on the next frame."""
-    detail_odds: float = 0.0
-    """Log-odds from which the edge-aware smoothing overrules the cut; 0 leaves it out."""
-    doubt_odds: float = 0.0
-    """Evidence for the object, outside the drawn mask, from which nothing is learnt there."""
-    cut_step: int = 1
+    cut_step: int = 2
     """The contour is drawn at one part in this many of the working size."""
-    guide_radius_px: int = 4
-    guide_epsilon: float = 1e-3
-    """Edge tolerance of the guided filter, for intensities in 0..1."""
-    refine_below: float = 7.0
-    """Fused log-odds under this are recomputed at every pixel, above it at every fourth."""
 
     prompt_samples: int = 6000
     recent_samples: int = 1500

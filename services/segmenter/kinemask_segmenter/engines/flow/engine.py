@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # i
 from kinemask_segmenter.engines.base import EngineInfo, Image, ObjectMask, Prompt
 from kinemask_segmenter.engines.flow import snapshot as snapshots
 from kinemask_segmenter.engines.flow.config import FlowConfig
+from kinemask_segmenter.engines.flow.memory import reuse_freed_memory
 from kinemask_segmenter.engines.flow.motion import Motion, backward_flow
 from kinemask_segmenter.engines.flow.objects import start
 from kinemask_segmenter.engines.flow.pixels import Geometry, WorkFrame, to_lab
@@ -23,7 +24,7 @@ from kinemask_segmenter.engines.flow.stream import FlowStream, check_image
 class FlowEngine:
     """Serves any number of streams from one pool of threads.
 
-    Making one limits the process's BLAS to one thread.
+    Making one limits the process's BLAS to one thread and lets its allocator keep freed arrays.
     """
 
     def __init__(self, config: FlowConfig | None = None, threads: int | None = None) -> None:
@@ -38,6 +39,7 @@ class FlowEngine:
         # The products here are small: BLAS threads that wait for each other would burn four times
         # the processor time, and take the cores from the streams beside this one.
         threadpool_limits(limits=1, user_api="blas")
+        reuse_freed_memory()
         self._config = config or FlowConfig()
         self._executor = ThreadPoolExecutor(count, thread_name_prefix="flow")
 

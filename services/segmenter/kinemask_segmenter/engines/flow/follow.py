@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 
 from kinemask_segmenter.engines.flow.appearance import Appearance
 from kinemask_segmenter.engines.flow.config import FlowConfig
-from kinemask_segmenter.engines.flow.motion import Motion, motion_log_odds
+from kinemask_segmenter.engines.flow.motion import Motion
 from kinemask_segmenter.engines.flow.pixels import Bytes, Floats, WorkFrame
-from kinemask_segmenter.engines.flow.regularise import cut_reduced, smooth
+from kinemask_segmenter.engines.flow.regularise import cut_reduced
 
 Bools = NDArray[np.bool_]
+
+_OPEN_ODDS = 1.5
+"""A label whose log-odds stay beyond this all around needs no closer look."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +79,8 @@ def sign_distance(mask: Bools) -> Floats:
 
 def advance(
     belief: Belief, look: Appearance, frame: WorkFrame, motion: Motion, config: FlowConfig
-) -> Floats | None:
-    """Carry `belief` to `frame` in place; `look` is only read.
-
-    Returns:
-        `(h, w)` probability to learn from, one half where the cues contradict each other; None
-        while the object is missing.
-    """
+) -> None:
+    """Carry `belief` to `frame` in place; `look` is only read."""
     carried = np.asarray(
         cv2.remap(belief.level, motion.source_x, motion.source_y, cv2.INTER_LINEAR), np.uint8
     )
@@ -90,40 +88,16 @@ def advance(
     window = Window.around(expected, config.search_px)
     if window is None or belief.missing:
         search(belief, look, frame, config)
-        return None
+        return
     at = window.slices
     distance = sign_distance(expected[at])
     prior = np.clip(distance / config.prior_softness_px, -config.prior_clip, config.prior_clip)
     prior *= np.float32(config.prior_weight)
-    if config.motion_weight:
-        prior += _motion_cue(carried, motion, window, config)
     prior[distance < -config.search_px] = -20
     evidence = _evidence(look, frame, window, prior, config)
     odds = (prior + evidence).astype(np.float32, copy=False)
-    mask = cut_reduced(odds, frame.lab[at], config.cut_step)
-    if config.detail_odds:
-        fine = smooth(odds, frame.guide[at], config.guide_radius_px, config.guide_epsilon)
-        mask = np.where(np.abs(fine) > config.detail_odds, fine > 0, mask)
-    mask = _touching(mask, expected[at])
+    mask = _touching(cut_reduced(odds, frame.lab[at], config.cut_step), expected[at])
     _settle(belief, window, mask, odds, evidence, expected[at], config)
-    if belief.missing:
-        return None
-    lesson = belief.level.astype(np.float32) / np.float32(255)
-    # Background that looks like the object may be a part of it that was missed: not to be unlearnt.
-    lesson[at][~mask & (evidence > config.doubt_odds)] = 0.5
-    return lesson
-
-
-def _motion_cue(carried: Bytes, motion: Motion, window: Window, config: FlowConfig) -> Floats:
-    size = (motion.field.shape[1], motion.field.shape[0])
-    small = cv2.resize(carried, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    cue = motion_log_odds(motion.field, small / np.float32(255), config.motion_sigma_px)
-    if cue is None:
-        return np.zeros((1, 1), np.float32)
-    height, width = carried.shape
-    cue = np.clip(cue, -2, 2) * np.float32(config.motion_weight)
-    full = cv2.resize(cue, (width, height), interpolation=cv2.INTER_LINEAR)
-    return full[window.slices].astype(np.float32, copy=False)
 
 
 def _evidence(
@@ -139,21 +113,21 @@ def _evidence(
     )
     np.clip(coarse, -config.colour_clip, config.colour_clip, out=coarse)
     full = np.repeat(np.repeat(coarse, 2, 0), 2, 1)[:height, :width]
-    ys, xs = np.nonzero(_undecided(coarse, prior, config))
+    ys, xs = np.nonzero(_undecided(coarse, prior))
     if len(ys):
         exact = look.log_odds(frame, ys + window.y0, xs + window.x0)
         full[ys, xs] = np.clip(exact, -config.colour_clip, config.colour_clip)
     return full
 
 
-def _undecided(coarse: Floats, prior: Floats, config: FlowConfig) -> Bools:
+def _undecided(coarse: Floats, prior: Floats) -> Bools:
     """Pixels whose label may change with the exact evidence of their neighbourhood."""
     height, width = prior.shape
     kernel = np.ones((3, 3), np.uint8)
     low, high = cv2.erode(coarse, kernel), cv2.dilate(coarse, kernel)
-    reach = 1.5
+
     thin = prior[::2, ::2]
-    mixed = (low + thin < reach) & (high + thin > -reach)
+    mixed = (low + thin < _OPEN_ODDS) & (high + thin > -_OPEN_ODDS)
     full: Bools = np.repeat(np.repeat(mixed, 2, 0), 2, 1)[:height, :width]
     return full
 

@@ -44,9 +44,10 @@ class Followed:
 
     def advance(self, frame: WorkFrame, motion: Motion, config: FlowConfig) -> None:
         """Carry the object to the next frame and learn from it."""
-        lesson = advance(self.belief, self.look, frame, motion, config)
-        if lesson is not None:
-            self.look.adapt(frame, lesson, config)
+        advance(self.belief, self.look, frame, motion, config)
+        if not self.belief.missing:
+            probability = self.belief.level.astype(np.float32) / np.float32(255)
+            self.look.adapt(frame, probability, config)
 
 
 def start(

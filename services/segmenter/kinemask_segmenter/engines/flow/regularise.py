@@ -77,21 +77,3 @@ def cut_reduced(log_odds: Floats, lab: Bytes, step: int) -> NDArray[np.bool_]:
     small = cut(odds.astype(np.float32), reduced)
     back = cv2.resize(small.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
     return back > 0.5
-
-
-def smooth(log_odds: Floats, guide: Floats, radius_px: int, epsilon: float) -> Floats:
-    """Edge-preserving smoothing of `(h, w)` log-odds by a guided filter (He et al., 2010).
-
-    Args:
-        log_odds: what is smoothed.
-        guide: `(h, w)` intensities in 0..1.
-        radius_px: half the side of the window.
-        epsilon: squared intensity change that still counts as flat.
-    """
-    side = (2 * radius_px + 1, 2 * radius_px + 1)
-    mean_guide, mean_odds = cv2.blur(guide, side), cv2.blur(log_odds, side)
-    covariance = cv2.blur(guide * log_odds, side) - mean_guide * mean_odds
-    slope = covariance / (cv2.blur(guide * guide, side) - mean_guide**2 + np.float32(epsilon))
-    offset = mean_odds - slope * mean_guide
-    result: Floats = cv2.blur(slope, side) * guide + cv2.blur(offset, side)
-    return result
