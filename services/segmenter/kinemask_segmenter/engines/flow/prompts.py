@@ -20,6 +20,8 @@ Bools = NDArray[np.bool_]
 _CROP_SIDE_PX = 160
 _ROUNDS = 4
 _SMALLEST_FILL = 0.25
+_CORE = 0.3
+"""The middle of a box, as part of its sides, that is taken for the object."""
 _POINT_REACH = 0.16
 """Radius around a point in which its object is looked for, as part of the shorter side."""
 _CORRECTION_REACH = 0.08
@@ -196,13 +198,10 @@ def _in_box(
     if not ellipse.any():
         ellipse[y0:y1, x0:x1] = True
     labels = np.full((height, width), cv2.GC_BGD, np.uint8)
-    labels[y0:y1, x0:x1] = cv2.GC_PR_BGD
-    labels[ellipse] = cv2.GC_PR_FGD
-    core = 0.45 * looseness
-    cx, cy, rx, ry = (x0 + x1) / 2, (y0 + y1) / 2, (x1 - x0) / 2, (y1 - y0) / 2
-    labels[
-        _ellipse(height, width, (cx - rx * core, cy - ry * core, cx + rx * core, cy + ry * core))
-    ] = cv2.GC_FGD
+    labels[y0:y1, x0:x1] = cv2.GC_PR_FGD
+    core = _CORE * looseness
+    cx, cy, rx, ry = (x0 + x1) / 2, (y0 + y1) / 2, core * (x1 - x0) / 2, core * (y1 - y0) / 2
+    labels[_ellipse(height, width, (cx - rx, cy - ry, cx + rx, cy + ry))] = cv2.GC_FGD
     mask = _grab_cut(lab, labels, prompt, margin=0.5)
     fill = mask.sum() / ((x1 - x0) * (y1 - y0))
     return mask if fill >= _SMALLEST_FILL else ellipse
