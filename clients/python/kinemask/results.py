@@ -197,6 +197,8 @@ class LiveFrame(MaskFrame[LiveObject]):
     caption: str = ""
     """The newest caption."""
     caption_frame_id: int | None = None
+    scene_cut: bool = False
+    """True if a new shot begins here; objects that words found ended with the old one."""
     """The frame the caption is of."""
 
     @property

@@ -167,6 +167,7 @@ def live_frame(message: live_pb2.StreamResult) -> results.LiveFrame:
         rendered=message.rendered,
         caption=message.caption,
         caption_frame_id=message.caption_frame_id if dated else None,
+        scene_cut=message.scene_cut,
     )
 
 
