@@ -197,9 +197,9 @@ class LiveFrame(MaskFrame[LiveObject]):
     caption: str = ""
     """The newest caption."""
     caption_frame_id: int | None = None
+    """The frame the caption is of."""
     scene_cut: bool = False
     """True if a new shot begins here; objects that words found ended with the old one."""
-    """The frame the caption is of."""
 
     @property
     def degraded(self) -> Mapping[str, KinemaskError]:
