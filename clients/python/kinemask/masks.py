@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeAlias
 import cv2
 import numpy as np
 import numpy.typing as npt
+
 from kinemask.images import ImageDecodeError, ImageTooLargeError, probe
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
