@@ -44,9 +44,10 @@ $(STAMP): $(PROJECT_FILES) requirements-dev.txt constraints.txt
 test: lint ## Check style and types, then run every test
 	@$(BIN)/python -m pytest
 
+# Without ruff's cache: it does not notice that a new __init__.py changes how imports are sorted.
 lint: install ## Check style (ruff) and types (mypy)
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check --no-cache .
+	@$(BIN)/ruff format --check --no-cache .
 	@$(BIN)/mypy $(SOURCES)
 
 format: install ## Put the code into the one style
