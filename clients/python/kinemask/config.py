@@ -85,7 +85,7 @@ class TrackerParameters:
     """Numbers a tracking algorithm works with. None: the algorithm's own."""
 
     min_hits: int | None = None
-    """Detections in a row before a track is confirmed."""
+    """Detections in a row that confirm a track, the first included."""
     max_lost_frames: int | None = None
     """Frames a lost track is kept."""
     high_score: float | None = None
@@ -151,6 +151,8 @@ class Effect:
     """0..255 each. None: one per object."""
     grow_px: int = 0
     """Pixels the region grows by on every side."""
+    grow_fraction: float = 0.0
+    """The same as a share of the longer side of the object's box: 0..2; added to `grow_px`."""
     region: Literal["mask", "box"] = "mask"
 
 

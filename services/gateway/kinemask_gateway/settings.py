@@ -13,17 +13,19 @@ class GatewaySettings(ChassisSettings):
         default=50050, ge=0, le=65535, description="Port of the gRPC server; 0 picks a free one."
     )
     detector_addresses: str = Field(
-        default="127.0.0.1:50051", description="Detector replicas; empty: there is none."
+        default="127.0.0.1:50051", description="Detector replicas; `none`: there is none."
     )
     segmenter_addresses: str = Field(
-        default="127.0.0.1:50052", description="Segmenter replicas; empty: there is none."
+        default="127.0.0.1:50052", description="Segmenter replicas; `none`: there is none."
     )
     tracker_addresses: str = Field(
-        default="127.0.0.1:50053", description="Tracker replicas; empty: there is none."
+        default="127.0.0.1:50053", description="Tracker replicas; `none`: there is none."
     )
-    faces_addresses: str = Field(default="", description="Faces replicas; empty: there is none.")
+    faces_addresses: str = Field(
+        default="none", description="Faces replicas; `none`: there is none."
+    )
     captioner_addresses: str = Field(
-        default="", description="Captioner replicas; empty: there is none."
+        default="none", description="Captioner replicas; `none`: there is none."
     )
     downstream_ca: FilePath | None = Field(
         default=None, description="PEM file with the CA of the services behind; turns TLS on."

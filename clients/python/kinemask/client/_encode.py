@@ -142,6 +142,7 @@ def _effect(effect: config.Effect) -> live_pb2.Effect:
         intensity=effect.intensity,
         color_rgb=None if color is None else color[0] << 16 | color[1] << 8 | color[2],
         grow_px=effect.grow_px,
+        grow_fraction=effect.grow_fraction,
         region=_REGIONS[effect.region],
     )
 

@@ -63,7 +63,7 @@ class TrackerParameters(_message.Message):
     NEW_TRACK_SCORE_FIELD_NUMBER: _builtins.int
     MATCH_IOU_FIELD_NUMBER: _builtins.int
     min_hits: _builtins.int
-    """Detections after the first one before a track is confirmed."""
+    """Detections in a row that confirm a track, the first included."""
     max_lost_frames: _builtins.int
     """Frames a lost track is kept. It outlives at least two detector runs that did not see it."""
     high_score: _builtins.float

@@ -31,7 +31,12 @@ class Answers:
         message: Any = result
         # A detector's result has it one level down, as in its unary replies.
         timed = message if "timing" in result.DESCRIPTOR.fields_by_name else message.detections
-        timed.timing.CopyFrom(_timing(entry.frame, encode_s))
+        own = _timing(entry.frame, encode_s)
+        if timed.HasField("timing"):
+            # A handler that only waited for others has said where the time went.
+            timed.timing.queue_ms += own.queue_ms
+        else:
+            timed.timing.CopyFrom(own)
         return self._response(result=result)
 
     def error(self, entry: Entry[Any, Any], error: Exception) -> Message:

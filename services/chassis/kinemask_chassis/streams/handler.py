@@ -37,7 +37,7 @@ class StreamHandler(Protocol[_FrameT, _EditT, PreparedT, RawT]):
         ...
 
     async def finish(self, frame: _FrameT, raw: RawT) -> Message:
-        """The result message; the runner fills in its `timing`."""
+        """The result message; the runner fills in its `timing`, or adds the waiting to it."""
         ...
 
     async def apply(self, edit: _EditT, frame_id: int, prepared: PreparedT | None) -> int:

@@ -35,7 +35,8 @@ class ReplicaPool:
         self, service: str, addresses: str, settings: GatewaySettings, full_name: str
     ) -> None:
         self.service = service
-        self.addresses = [part.strip() for part in addresses.split(",") if part.strip()]
+        named = [part.strip() for part in addresses.split(",")]
+        self.addresses = [address for address in named if address not in ("", "none")]
         options = _channel_options(full_name, settings.max_message_bytes)
         credentials = _credentials(settings)
         self._channels = [

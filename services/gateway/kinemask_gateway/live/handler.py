@@ -94,6 +94,7 @@ class LiveHandler:
         if raw.prepared.rgb is not None:
             await self._render(raw.prepared.rgb, result, reports)
         result.stages.extend(reports.messages())
+        result.timing.CopyFrom(reports.summed())
         return result
 
     async def apply(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from google.rpc import status_pb2
-from kinemask.v1 import live_pb2
+from kinemask.v1 import live_pb2, media_pb2
 
 
 class FrameReports:
@@ -39,6 +39,16 @@ class FrameReports:
 
     def messages(self) -> list[live_pb2.StageReport]:
         return [*self._landed, *self._reports.values()]
+
+    def summed(self) -> media_pb2.Timing:
+        """What the services spent on this frame, over its stages."""
+        spent = [report.timing for report in self._reports.values()]
+        return media_pb2.Timing(
+            queue_ms=sum(timing.queue_ms for timing in spent),
+            decode_ms=sum(timing.decode_ms for timing in spent),
+            infer_ms=sum(timing.infer_ms for timing in spent),
+            encode_ms=sum(timing.encode_ms for timing in spent),
+        )
 
     def _report(self, stage: live_pb2.Stage.ValueType) -> live_pb2.StageReport:
         if stage not in self._reports:

@@ -46,7 +46,7 @@ class FlowEngine:
     @property
     def info(self) -> EngineInfo:
         """Names this engine in every stream's first reply."""
-        return EngineInfo("flow", "flow", "1", "cpu", self._config.retained_frames)
+        return EngineInfo("flow", "flow", "builtin", "cpu", self._config.retained_frames)
 
     def warm_up(self) -> None:
         """Run every stage once on a small synthetic video."""
