@@ -8,7 +8,7 @@ import grpc
 import numpy as np
 import pytest
 from kinemask import images, wire
-from kinemask.v1 import live_pb2, media_pb2, segmenter_pb2, streams_pb2, tracker_pb2
+from kinemask.v1 import detector_pb2, live_pb2, media_pb2, segmenter_pb2, streams_pb2, tracker_pb2
 
 from tests.gateway.live_kit import (
     HEIGHT,
@@ -225,6 +225,16 @@ def _config_with(**fields: object) -> live_pb2.StreamConfig:
             "UNIMPLEMENTED",
             "caption",
             id="a stage that is not built yet",
+        ),
+        pytest.param(
+            _config_with(
+                detect=live_pb2.DetectStage(
+                    options=detector_pb2.DetectOptions(), adaptive=live_pb2.AdaptiveDetection()
+                )
+            ),
+            "UNIMPLEMENTED",
+            "adaptive",
+            id="a rhythm that is not built yet",
         ),
         pytest.param(
             prompted(resume_token=b"not a token"), "DATA_LOSS", "resume_token", id="damaged token"

@@ -49,15 +49,18 @@ class Detecting:
         """What was due could not begin: the next frame is due instead."""
         self._begun = False
 
-    async def check(self) -> media_pb2.ServiceInfo:
+    async def check(self, wanted: live_pb2.DetectStage) -> media_pb2.ServiceInfo:
         """Have the detector look at the options without any frame; who would serve them.
 
         Raises:
+            ServiceError: UNIMPLEMENTED: the gateway itself cannot do what is wanted.
             grpc.aio.AioRpcError: it refuses them, or is not there.
             LookupError: there is no detector.
             StreamLost: it ended the stream without a word.
         """
-        config = detector_pb2.DetectStreamConfig(options=self.config.options)
+        if wanted.HasField("adaptive"):
+            raise errors.unimplemented("detect.adaptive: this gateway detects on every n-th frame")
+        config = detector_pb2.DetectStreamConfig(options=wanted.options)
 
         def dial() -> grpc.aio.StreamStreamCall[
             detector_pb2.DetectStreamRequest, detector_pb2.DetectStreamResponse

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import grpc
 import structlog
 from kinemask.v1 import live_pb2, segmenter_pb2
 from kinemask_chassis import errors, media
@@ -97,12 +96,8 @@ class Editing:
             raise errors.failed_precondition(
                 "the stream has no detect stage to change", reason="NO_DETECT_STAGE"
             )
-        before, detecting.config = detecting.config, config
-        try:
-            await detecting.check()
-        except grpc.aio.AioRpcError:
-            detecting.config = before
-            raise
+        await detecting.check(config)
+        detecting.config = config
         return 0
 
     def _draw(self, config: live_pb2.EffectStage) -> int:

@@ -156,7 +156,13 @@ async def _open_all(stages: Stages, state: LiveState) -> list[live_pb2.StageServ
         service = await _opened(stages.tracking.open(state.track_token))
         services.append(_named(live_pb2.STAGE_TRACK, service))
     if stages.detecting is not None:
-        services.append(_named(live_pb2.STAGE_DETECT, await _opened(stages.detecting.check())))
+        service = await _opened(stages.detecting.check(stages.detecting.config))
+        services.append(_named(live_pb2.STAGE_DETECT, service))
+            _named(
+                live_pb2.STAGE_DETECT,
+                await _opened(stages.detecting.check(stages.detecting.config)),
+            )
+        )
     return services
 
 
