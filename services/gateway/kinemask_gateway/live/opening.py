@@ -158,11 +158,6 @@ async def _open_all(stages: Stages, state: LiveState) -> list[live_pb2.StageServ
     if stages.detecting is not None:
         service = await _opened(stages.detecting.check(stages.detecting.config))
         services.append(_named(live_pb2.STAGE_DETECT, service))
-            _named(
-                live_pb2.STAGE_DETECT,
-                await _opened(stages.detecting.check(stages.detecting.config)),
-            )
-        )
     return services
 
 
