@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 _MAGIC = b"KMSK"
 _CONTAINER_VERSION = 1
 _PREFIX = struct.Struct("<4sB32s")
-_MAX_BYTES = 1 << 30
+_MAX_BYTES = 1 << 28
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -83,7 +83,10 @@ def unpack(blob: bytes, kind: str, version: int) -> Snapshot:
                 f"version {found[1]}"
             )
         return Snapshot(kind, version, header["facts"], _arrays(data, 4 + length, header["arrays"]))
-    except (KeyError, TypeError, struct.error, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except SnapshotError:
+        raise
+    except (KeyError, TypeError, ValueError, OverflowError, struct.error) as error:
+        # The checksum guards against damage, not against somebody who makes a token up.
         raise SnapshotError(f"expected a snapshot's header, found: {error}") from error
 
 
