@@ -1,0 +1,59 @@
+"""SAM 2 models with seeded random weights, and the official predictor on given tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from unittest import mock
+
+import torch
+from sam2 import sam2_video_predictor
+from sam2.build_sam import build_sam2_video_predictor
+
+TINY = "configs/sam2.1/sam2.1_hiera_t.yaml"
+_SMALL_TRUNK = [
+    "++model.image_encoder.trunk.embed_dim=16",
+    "++model.image_encoder.trunk.stages=[1,1,2,1]",
+    "++model.image_encoder.trunk.global_att_blocks=[3]",
+    "++model.image_encoder.neck.backbone_channel_list=[128,64,32,16]",
+]
+
+
+def build(seed: int, size: int, *, tiny: bool = False, extra: Sequence[str] = ()) -> Any:
+    """An official `SAM2VideoPredictor` on the CPU with random weights; ours reads the same one.
+
+    `size` is the model's input size; a small trunk unless `tiny`, which is `sam2.1_hiera_t`.
+    """
+    torch.manual_seed(seed)
+    overrides = [f"++model.image_size={size}", *([] if tiny else _SMALL_TRUNK), *extra]
+    model = build_sam2_video_predictor(TINY, None, device="cpu", hydra_overrides_extra=overrides)
+    torch.nn.init.constant_(_score_bias(model), 2.0)  # objects are there unless a test says not
+    return model
+
+
+def show_objects(model: Any, shown: bool) -> None:
+    """Push every object's score far above zero, or far below."""
+    with torch.no_grad():
+        _score_bias(model).fill_(2.0 if shown else -50.0)
+
+
+def _score_bias(model: Any) -> Any:
+    return model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias
+
+
+def frames(seed: int, count: int, size: int) -> torch.Tensor:
+    """`(count, 3, size, size)` float32: blobs that drift, and a little noise."""
+    generator = torch.Generator().manual_seed(seed + 1)
+    still = torch.randn(1, 3, size // 8, size // 8, generator=generator)
+    wide = torch.nn.functional.interpolate(still, size=(size, size), mode="bilinear")
+    moved = [torch.roll(wide[0], (2 * k, 3 * k), (1, 2)) for k in range(count)]
+    return torch.stack(moved) + 0.1 * torch.randn(count, 3, size, size, generator=generator)
+
+
+def official_state(model: Any, images: torch.Tensor) -> Any:
+    """The official predictor's state for frames of the model's own size."""
+    size = model.image_size
+    with mock.patch.object(
+        sam2_video_predictor, "load_video_frames", lambda **_: (images, size, size)
+    ):
+        return model.init_state("")

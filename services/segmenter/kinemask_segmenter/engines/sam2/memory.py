@@ -1,0 +1,104 @@
+"""What is remembered of one object: conditioning frames and a ring of recent ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+import torch
+
+SPATIAL_FRAMES = 6
+"""Memory maps that tracking reads beside those of conditioning frames: `num_maskmem - 1`."""
+POINTER_FRAMES = 15
+"""Pointers that tracking reads beside those of conditioning frames."""
+
+ModelView: TypeAlias = dict[str, dict[int, dict[str, object]]]
+
+
+@dataclass(frozen=True)
+class Output:
+    """One object on one frame. S is the model's input size."""
+
+    low_res_logits: torch.Tensor
+    """`(1, 1, S/4, S/4)` float32, small holes filled."""
+    pointer: torch.Tensor
+    """`(1, 256)`."""
+    object_score: torch.Tensor
+    """`(1, 1)` logit; the object is there where it is above 0."""
+    memory: torch.Tensor | None = None
+    """`(1, 64, S/16, S/16)` bfloat16; None once it is too old to be read."""
+    memory_position: torch.Tensor | None = None
+    """As `memory`, float32; one tensor shared by a whole stream."""
+
+
+@dataclass
+class ObjectMemory:
+    """Invariants: no index is in both stores; `conditioning` is in the order of insertion, has at
+    most `max_conditioning` entries, and never loses its first. Of `recent`, maps and pointers are
+    kept only as far back as tracking any of the last `slack + 1` frames again would read."""
+
+    max_conditioning: int
+    slack: int = 0
+    conditioning: dict[int, Output] = field(default_factory=dict)
+    recent: dict[int, Output] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.max_conditioning < 2:
+            raise ValueError(
+                f"expected at least 2 conditioning frames, got {self.max_conditioning}"
+            )
+
+    def condition(self, index: int, output: Output) -> None:
+        """Keep a prompted frame; over the cap, the oldest but the first goes."""
+        self.recent.pop(index, None)
+        self.conditioning[index] = output
+        if len(self.conditioning) > self.max_conditioning:
+            pinned = next(iter(self.conditioning))
+            others = [key for key in self.conditioning if key not in (pinned, index)]
+            del self.conditioning[min(others)]
+
+    def follow(self, index: int, output: Output) -> None:
+        """Keep a tracked frame and let go of what no later frame reads."""
+        self.recent[index] = output
+        newest = max(self.recent)
+        for key in list(self.recent):
+            if key <= newest - POINTER_FRAMES - self.slack:
+                del self.recent[key]
+            elif key <= newest - SPATIAL_FRAMES - self.slack:
+                self.recent[key] = replace(self.recent[key], memory=None, memory_position=None)
+
+    def at(self, index: int) -> Output | None:
+        """The output on that frame, if it is still kept."""
+        return self.conditioning.get(index) or self.recent.get(index)
+
+    def view(self, index: int) -> ModelView:
+        """What the model's `track_step` reads for frame `index`: nothing that comes after it."""
+        return {
+            "cond_frame_outputs": {
+                key: _entry(each) for key, each in self.conditioning.items() if key <= index
+            },
+            "non_cond_frame_outputs": {
+                key: _entry(each) for key, each in self.recent.items() if key < index
+            },
+        }
+
+    def tensors(self) -> Iterator[torch.Tensor]:
+        """Every tensor that belongs to this object alone."""
+        for each in (*self.conditioning.values(), *self.recent.values()):
+            yield from (each.low_res_logits, each.pointer, each.object_score)
+            if each.memory is not None:
+                yield each.memory
+
+    @property
+    def state_bytes(self) -> int:
+        total: int = sum(each.numel() * each.element_size() for each in self.tensors())
+        return total
+
+
+def _entry(output: Output) -> dict[str, object]:
+    return {
+        "maskmem_features": output.memory,
+        "maskmem_pos_enc": [output.memory_position],
+        "obj_ptr": output.pointer,
+    }
