@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from kinemask import video, wire
+from kinemask.video import VideoReader
 from kinemask_detector.engines.base import Detection, DetectRequest, Image, UnknownPromptError
 from kinemask_detector.engines.classic import ClassicEngine
 from kinemask_detector.engines.faces import levelled
@@ -164,3 +166,15 @@ def test_faces_of_a_real_clip(classic: ClassicEngine) -> None:
 
 def _centre_x(detection: Detection) -> float:
     return (detection.box_xyxy[0] + detection.box_xyxy[2]) / 2
+
+
+def test_a_large_profile_is_found(classic: ClassicEngine) -> None:
+    """A woman in profile, beside three faces that look our way."""
+    if not HAMILTON.is_file():
+        pytest.skip("the measurement data is not there: ../shared/data/clips/hamilton.mp4")
+    frames = (frame.image for frame in VideoReader(HAMILTON))
+    image = next(itertools.islice(frames, 215, None))
+    found = found_by(classic, DetectRequest(image, ("face",)))
+    inside = [d for d in found if d.box_xyxy[0] < 400 < d.box_xyxy[2] and d.box_xyxy[3] > 150]
+    assert len(inside) == 1
+    assert inside[0].box_xyxy[0] > 300

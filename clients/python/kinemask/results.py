@@ -33,6 +33,7 @@ class Exportable:
     """Whatever lists objects can be handed to other tools."""
 
     def _rows(self) -> list[ExportRow]:
+        """What there is to hand over; every result has its own."""
         raise NotImplementedError
 
     def to_coco(

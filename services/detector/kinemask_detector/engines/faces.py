@@ -65,6 +65,14 @@ _PROFILE_SHAPE = (-0.07, 0.02, 0.9, 1.2)
 # on pictures and clips of several kinds, weights kept positive: more evidence, higher score.
 _BIAS = -3.8
 _WEIGHTS = np.array([0.8, 1.9, 3.1])
+# A profile that fills much of the frame, often cut by its edge, passes few of the dense looks. The
+# grouped windows of one plain scan over a padded picture find it where its own evidence is enough.
+_LARGE_PROFILES = (_Pass("profileface", 0, 1.05), _Pass("profileface", 0, 1.05, mirrored=True))
+_LARGE_SHARE = 0.28
+"""Least side of a large profile, as a share of the picture's shorter side."""
+_LARGE_PADDING = 1 / 6
+_LARGE_NEIGHBOURS = 3
+_HALF_SURE_NEIGHBOURS = 2.0
 _MAX_IOU = 0.3
 _MAX_INSIDE = 0.6
 
@@ -83,6 +91,7 @@ class FaceFinder:
         scores in 0..1, best first, without a threshold: a caller drops the weak ones.
         """
         found = [self._look(gray, proposal) for proposal in self._proposals(gray)]
+        found += [face for scan in _LARGE_PROFILES for face in self._large(gray, scan)]
         boxes = np.array([box for box, _ in found]).reshape(-1, 4)
         scores = np.array([score for _, score in found])
         kept = suppress(boxes, scores, _MAX_IOU, _MAX_INSIDE)
@@ -117,6 +126,24 @@ class FaceFinder:
         looks = [self._windows(part, look, look.min_size_px, _LOOK_MAX_PX) for look in _LOOKS]
         looks = [windows / shrink + np.tile(corner, 2) for windows in looks]
         return _shaped(looks, square), _score([len(windows) for windows in looks])
+
+    def _large(self, gray: Gray, scan: _Pass) -> list[tuple[Floats, float]]:
+        """Boxes and scores of profiles that fill much of the picture."""
+        shorter = min(gray.shape)
+        margin = round(shorter * _LARGE_PADDING)
+        around = _u8(cv2.copyMakeBorder(gray, margin, margin, margin, margin, cv2.BORDER_REPLICATE))
+        seen = np.ascontiguousarray(around[:, ::-1]) if scan.mirrored else around
+        least = max(1, round(shorter * _LARGE_SHARE))
+        squares, support = self._cascades[scan.cascade].detectMultiScale2(
+            seen, scan.scale_step, _LARGE_NEIGHBOURS, 0, (least, least)
+        )
+        found = []
+        for (x, y, side, _), neighbours in zip(squares, support, strict=True):
+            left = around.shape[1] - x - side if scan.mirrored else x
+            square = np.array([left, y, left + side, y + side], np.float64) - margin
+            score = float(neighbours / (neighbours + _HALF_SURE_NEIGHBOURS))
+            found.append((_reshaped(square, _profile_shape(not scan.mirrored)), score))
+        return found
 
     def _windows(self, gray: Gray, one: _Pass, min_px: int, max_px: int) -> Floats:
         """Every window that the cascade accepts, `(N, 4)` xyxy."""
@@ -167,11 +194,19 @@ def _shaped(looks: list[Floats], square: Floats) -> Floats:
     if len(straight) >= len(sideways):
         windows, shape = straight, np.array(_FRONTAL_SHAPE)
     else:
-        towards_nose = [1 if sideways is left else -1, 1, 1, 1]
-        windows, shape = sideways, np.array(_PROFILE_SHAPE) * towards_nose
-    middle: Floats = np.median(windows, axis=0) if len(windows) else square
-    side = middle[2] - middle[0]
-    centre = (middle[:2] + middle[2:]) / 2 + side * shape[:2]
+        windows, shape = sideways, _profile_shape(sideways is left)
+    return _reshaped(np.median(windows, axis=0) if len(windows) else square, shape)
+
+
+def _profile_shape(looks_left: bool) -> Floats:
+    """`_PROFILE_SHAPE`, shifted towards the nose."""
+    return np.array(_PROFILE_SHAPE) * [1 if looks_left else -1, 1, 1, 1]
+
+
+def _reshaped(square: Floats, shape: Floats) -> Floats:
+    """A cascade's square `(4,)` as the face's box, by one of the shapes above."""
+    side = square[2] - square[0]
+    centre = (square[:2] + square[2:]) / 2 + side * shape[:2]
     half = side * shape[2:] / 2
     return np.concatenate([centre - half, centre + half])
 
