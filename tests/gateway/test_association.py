@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 from kinemask_gateway.live.association import (
     FALSE_ALARM_ROUNDS,
     LEFT_AFTER_FRAMES,
+    TOO_LARGE_ROUNDS,
     FoundTrack,
     judge_round,
 )
 from kinemask_gateway.live.objects import BoxXyxy, ObjectBook, Sighting, area, iou
 
 A: BoxXyxy = (0.0, 0.0, 10.0, 10.0)
+RUN_OVER: BoxXyxy = (0.0, 0.0, 40.0, 30.0)
 FAR: BoxXyxy = (100.0, 100.0, 110.0, 110.0)
 
 
@@ -59,11 +61,19 @@ def test_a_new_track_over_an_object_in_sight_takes_it_over() -> None:
 def test_a_new_track_inside_a_mask_that_ran_over_brings_the_object_back() -> None:
     book = ObjectBook()
     judge_round(book, [found(5)], [], [], 8)
-    run_over = (0.0, 0.0, 40.0, 30.0)
-    verdict = judge_round(book, [found(6)], [], [Sighting(1, run_over, 0.8)], 8)
-    assert verdict.new_ids == ()
+    for _ in range(TOO_LARGE_ROUNDS):
+        verdict = judge_round(book, [found(6)], [], [Sighting(1, RUN_OVER, 0.8)], 8)
+        assert verdict.new_ids == ()
     assert verdict.prompts == ((1, A),)
     assert book.objects[1].track_id == 6
+
+
+def test_one_poor_box_does_not_make_a_mask_smaller() -> None:
+    book = ObjectBook()
+    judge_round(book, [found(5)], [], [], 8)
+    for mask_box in [RUN_OVER, RUN_OVER, A] * 3:
+        verdict = judge_round(book, [found(5)], [], [Sighting(1, mask_box, 0.8)], 8)
+        assert verdict.prompts == ()
 
 
 def test_a_detection_of_another_kind_inside_a_mask_is_an_object_of_its_own() -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from kinemask_detector.engines.base import Detection, DetectRequest, EngineInfo, UnknownPromptError
 from kinemask_detector.engines.boxes import Floats, clip, suppress
-from kinemask_detector.engines.faces import FaceFinder, levelled
+from kinemask_detector.engines.faces import WEIGHTS_SHA256, FaceFinder
 from kinemask_detector.engines.people import PeopleFinder
 from kinemask_detector.engines.words import FACE, PERSON, label_of
 
@@ -21,10 +21,10 @@ Found = tuple[Floats, Floats]
 """`(N, 4)` xyxy boxes of the shrunk picture and `(N,)` scores."""
 
 LABELS = (FACE, PERSON)
-# Cost grows with pixels, whatever their shape; in 720p a face then has 47 px, a person 240 px.
-_FACE_AREA_PX = 768 * 432
+# Cost grows with pixels, whatever their shape; in 720p a person then has 240 px.
+_FACE_AREA_PX = 1024 * 576
 _PERSON_AREA_PX = 512 * 288
-# A small picture is enlarged, or its faces are under the smallest a cascade knows.
+# A small picture is enlarged, or its faces are under the smallest that is known.
 _LEAST_SIDE_PX = 480
 _SCORE_THRESHOLD = 0.5
 _MAX_IOU = 0.45
@@ -42,25 +42,25 @@ class ClassicPrepared:
     top_k: int
     overlap_threshold: float | None
     pictures: dict[str, Pixels] = field(repr=False)
-    """For each label, uint8 at that finder's size: faces `(h, w)`, people `(h, w, 3)` RGB."""
+    """For each label, `(h, w, 3)` uint8 RGB at that finder's size."""
 
 
 class ClassicEngine:
-    """Haar cascades for faces, HOG for people; the score threshold is 0.5 by default.
+    """YuNet for faces, HOG for people; the score threshold is 0.5 by default.
 
-    A face's box spans forehead to chin and both cheeks, not the square that cascades give. The
-    smallest face is 28 px wide in a picture of 768x432 or its like, the smallest person 96 px tall
-    in one of 512x288; larger pictures are shrunk to that. Of upright faces, frontal ones and
-    profiles are found, of people those who stand.
+    A face's box spans forehead to chin and both cheeks. The smallest face is about 10 px wide in a
+    picture of 1024x576 or its like, the smallest person 96 px tall in one of 512x288; larger
+    pictures are shrunk to that. Faces are found frontal and in profile, also where the edge cuts
+    them; of people those who stand.
     """
 
     def __init__(self) -> None:
         self._info = EngineInfo(
             name="classic",
-            model="opencv-haar-hog",
-            revision="builtin",
+            model="yunet-hog",
+            revision=f"builtin-{WEIGHTS_SHA256[:8]}",
             device="cpu",
-            license="Apache-2.0",
+            license="MIT and Apache-2.0",
             classes=LABELS,
             score_threshold=_SCORE_THRESHOLD,
             overlap_threshold=_MAX_IOU,
@@ -74,7 +74,7 @@ class ClassicEngine:
         return self._info
 
     def warm_up(self) -> None:
-        """Parse the cascades and run everything once."""
+        """Load the weights and run everything once."""
         image = np.zeros((128, 128, 3), np.uint8)
         self.infer([self.preprocess(DetectRequest(image))])
 
@@ -91,9 +91,7 @@ class ClassicEngine:
         prompt_of = _labels_wanted(request)
         pictures: dict[str, Pixels] = {}
         if FACE in prompt_of:
-            small = _at_size(request.image, _FACE_AREA_PX)
-            gray = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
-            pictures[FACE] = levelled(gray)
+            pictures[FACE] = _at_size(request.image, _FACE_AREA_PX)
         if PERSON in prompt_of:
             pictures[PERSON] = _at_size(request.image, _PERSON_AREA_PX)
         threshold = request.score_threshold
@@ -115,7 +113,7 @@ class ClassicEngine:
             self._faces, self._people = FaceFinder(), PeopleFinder()
         find = {FACE: self._faces.find, PERSON: self._people.find}
         return [
-            {label: find[label](gray) for label, gray in prepared.pictures.items()}
+            {label: find[label](picture) for label, picture in prepared.pictures.items()}
             for prepared in batch
         ]
 

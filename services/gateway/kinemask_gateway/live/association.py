@@ -7,8 +7,10 @@ rules here are few and stated, because a privacy mask hangs on them:
 - A track with a detection and without an object becomes an object, best score first, up to the
   cap; unless it overlaps an object in sight (IoU 0.5), or lies inside one of its kind (70%),
   which then takes the track over.
-- A known object is prompted again with its detection's box when its mask is gone, or its mask's
-  box overlaps the detection's by less than IoU 0.7: it drifted.
+- A known object is prompted again with its detection's box when it drifted: its mask is gone, or
+  its mask's box overlaps the detection's by less than IoU 0.7. A mask that has the whole detection
+  in it and is merely too large waits until three rounds in a row say so: the word of one poor box
+  must not uncover what was covered.
 - An object that words found only once or twice, and that eight detection rounds in a row did not
   find although it was in sight, was a false alarm: it goes.
 - An object whose mask has been empty for 90 frames has left: it goes.
@@ -32,6 +34,8 @@ SAME_OBJECT_IOU = 0.5
 DRIFTED_IOU = 0.7
 SURE_DETECTIONS = 3
 HELD_SHARE = 0.7
+WHOLE_SHARE = 0.85
+TOO_LARGE_ROUNDS = 3
 FALSE_ALARM_ROUNDS = 8
 LEFT_AFTER_FRAMES = 90
 
@@ -86,7 +90,7 @@ def judge_round(
         elif known.object_id not in seen:
             known.detections += 1
             known.missed_rounds = 0
-            if _drifted(known.object_id, track.box_xyxy, boxes):
+            if _drifted(known, track.box_xyxy, boxes):
                 prompts.append((known.object_id, track.box_xyxy))
         seen.add(known.object_id)
     _forget_tracks(book, ended_track_ids)
@@ -127,9 +131,18 @@ def _claim(track: FoundTrack, known: KnownObject, box: BoxXyxy) -> float:
     return held if same_kind and held >= HELD_SHARE else 0.0
 
 
-def _drifted(object_id: int, box: BoxXyxy, boxes: Sequence[tuple[int, BoxXyxy]]) -> bool:
-    now = dict(boxes).get(object_id)
-    return now is None or iou(now, box) < DRIFTED_IOU
+def _drifted(known: KnownObject, box: BoxXyxy, boxes: Sequence[tuple[int, BoxXyxy]]) -> bool:
+    """Whether to prompt it again; counts the rounds in a row that found its mask too large."""
+    now = dict(boxes).get(known.object_id)
+    fits = now is not None and iou(now, box) >= DRIFTED_IOU
+    if fits or now is None or contained(box, now) < WHOLE_SHARE:
+        known.too_large_rounds = 0
+        return not fits
+    known.too_large_rounds += 1
+    if known.too_large_rounds < TOO_LARGE_ROUNDS:
+        return False
+    known.too_large_rounds = 0
+    return True
 
 
 def _forget_tracks(book: ObjectBook, ended_track_ids: Sequence[int]) -> None:

@@ -24,6 +24,8 @@ class KnownObject:
     """Detection rounds that found it."""
     missed_rounds: int = 0
     """Detection rounds in a row that did not, although it was in sight."""
+    too_large_rounds: int = 0
+    """Detection rounds in a row whose box its mask was much larger than."""
     absent_frames: int = 0
     """Frames in a row without a mask."""
     box_xyxy: BoxXyxy | None = None
