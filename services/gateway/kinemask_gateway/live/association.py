@@ -8,9 +8,9 @@ rules here are few and stated, because a privacy mask hangs on them:
   cap; unless it overlaps an object in sight (IoU 0.5), or lies inside one of its kind (70%),
   which then takes the track over.
 - A known object is prompted again with its detection's box when it drifted: its mask is gone, or
-  its mask's box overlaps the detection's by less than IoU 0.7. A mask that has the whole detection
-  in it and is merely too large waits until three rounds in a row say so: the word of one poor box
-  must not uncover what was covered.
+  less than 88% of the detection is inside its mask's box. Where it is all inside but the mask is
+  much larger (IoU under 0.7), three rounds in a row have to say so: the word of one poor box must
+  not uncover what was covered.
 - An object that words found only once or twice, and that eight detection rounds in a row did not
   find although it was in sight, was a false alarm: it goes.
 - An object whose mask has been empty for 90 frames has left: it goes.
@@ -31,10 +31,10 @@ from kinemask_gateway.live.objects import (
 )
 
 SAME_OBJECT_IOU = 0.5
-DRIFTED_IOU = 0.7
+TOO_LARGE_IOU = 0.7
 SURE_DETECTIONS = 3
 HELD_SHARE = 0.7
-WHOLE_SHARE = 0.85
+WHOLE_SHARE = 0.88
 TOO_LARGE_ROUNDS = 3
 FALSE_ALARM_ROUNDS = 8
 LEFT_AFTER_FRAMES = 90
@@ -134,10 +134,12 @@ def _claim(track: FoundTrack, known: KnownObject, box: BoxXyxy) -> float:
 def _drifted(known: KnownObject, box: BoxXyxy, boxes: Sequence[tuple[int, BoxXyxy]]) -> bool:
     """Whether to prompt it again; counts the rounds in a row that found its mask too large."""
     now = dict(boxes).get(known.object_id)
-    fits = now is not None and iou(now, box) >= DRIFTED_IOU
-    if fits or now is None or contained(box, now) < WHOLE_SHARE:
+    if now is None or contained(box, now) < WHOLE_SHARE:
         known.too_large_rounds = 0
-        return not fits
+        return True
+    if iou(now, box) >= TOO_LARGE_IOU:
+        known.too_large_rounds = 0
+        return False
     known.too_large_rounds += 1
     if known.too_large_rounds < TOO_LARGE_ROUNDS:
         return False

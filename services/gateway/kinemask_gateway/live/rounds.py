@@ -178,7 +178,7 @@ class DetectionRounds:
         result = await tracking.track(self._message(frame_id, found, sightings))
         if tracking.lost_identities():
             self._forget_tracks()
-        tracks = [_found(track) for track in result.tracks if track.HasField("detection_index")]
+        tracks = [_found(t, found) for t in result.tracks if t.HasField("detection_index")]
         verdict = judge_round(
             self._book, tracks, result.ended_track_ids, sightings, self._stages.max_objects
         )
@@ -229,8 +229,9 @@ def drop_if_refused(
     answer.add_done_callback(heard)
 
 
-def _found(track: tracker_pb2.Track) -> FoundTrack:
-    box = wire.box_from_message(track.box)
+def _found(track: tracker_pb2.Track, found: detector_pb2.ImageDetections) -> FoundTrack:
+    """With the box as it was detected: the track's own leans on the mask that is to be judged."""
+    box = wire.box_from_message(found.detections[track.detection_index].box)
     return FoundTrack(track.track_id, box, track.score, track.label, track.prompt)
 
 

@@ -56,7 +56,8 @@ Every = Annotated[
         metavar="N",
         min=0,
         max=100000,
-        help="Look for --text on every N-th frame; 0: the gateway's own (5).",
+        help="Look for --text on every N-th frame. Default: on every frame for effects that hide, "
+        "else on every fifth.",
         rich_help_panel=_FIND,
     ),
 ]

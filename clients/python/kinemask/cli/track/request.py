@@ -72,6 +72,14 @@ class TrackRequest:
         """True if somebody relies on every object being covered."""
         return any(effect.name in PRIVACY_EFFECTS for effect in self.effects)
 
+    @property
+    def rhythm(self) -> int:
+        """Look for the words on every n-th frame; 0: the gateway's own.
+
+        What is to be hidden is looked for on every frame: it may come in on any.
+        """
+        return self.every or (1 if self.hides else 0)
+
     def check(self, overwrite: bool) -> None:
         """Whether it can be begun, as far as the line alone says.
 

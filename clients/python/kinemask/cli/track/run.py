@@ -171,7 +171,7 @@ def _config(request: TrackRequest) -> LiveConfig:
         return LiveConfig(segment=segment)
     detect = DetectStage(
         request.texts,
-        every_n_frames=request.every,
+        every_n_frames=request.rhythm,
         wait=True,
         score_threshold=request.threshold,
         model=request.models.detector,

@@ -19,6 +19,8 @@ Bools = NDArray[np.bool_]
 
 _CROP_SIDE_PX = 160
 _ROUNDS = 4
+# Share of a box's width or height that a mask may leave empty on one side.
+_WIDEST_GAP = 0.2
 _SMALLEST_FILL = 0.25
 _CORE = 0.3
 """The middle of a box, as part of its sides, that is taken for the object."""
@@ -190,7 +192,11 @@ def _clip_box(
 def _in_box(
     lab: Bytes, box: tuple[float, float, float, float], prompt: WorkPrompt, looseness: float
 ) -> Bools:
-    """GrabCut in the box; an ellipse where that finds only a fragment."""
+    """GrabCut in the box; with an ellipse where that finds only a part of what the box is around.
+
+    A box is drawn tight, so a mask that ends far from one of its sides has lost something there
+    (Lempitsky et al., "Image segmentation with a bounding box prior", ICCV 2009).
+    """
     height, width = lab.shape[:2]
     x0, y0, x1, y1 = _clip_box(box, height, width)
     whole = (float(x0), float(y0), float(x1), float(y1))
@@ -204,7 +210,19 @@ def _in_box(
     labels[_ellipse(height, width, (cx - rx, cy - ry, cx + rx, cy + ry))] = cv2.GC_FGD
     mask = _grab_cut(lab, labels, prompt, margin=0.5)
     fill = mask.sum() / ((x1 - x0) * (y1 - y0))
-    return mask if fill >= _SMALLEST_FILL else ellipse
+    if fill < _SMALLEST_FILL:
+        return ellipse
+    return mask if _reaches_every_side(mask, (x0, y0, x1, y1)) else mask | ellipse
+
+
+def _reaches_every_side(mask: Bools, box: tuple[int, int, int, int]) -> bool:
+    """Whether a mask, not empty inside the box, ends near all four of its sides."""
+    x0, y0, x1, y1 = box
+    rows, columns = np.nonzero(mask[y0:y1, x0:x1])
+    for ends, side in ((columns, x1 - x0), (rows, y1 - y0)):
+        if max(ends.min(), side - 1 - ends.max()) > _WIDEST_GAP * side:
+            return False
+    return True
 
 
 def _around_points(lab: Bytes, prompt: WorkPrompt, looseness: float) -> Bools:
