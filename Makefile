@@ -12,17 +12,24 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+FULL_STAMP := $(VENV)/.installed-full
 PROJECT_FILES := $(wildcard clients/python/pyproject.toml services/*/pyproject.toml)
 PROJECTS := $(patsubst %/pyproject.toml,./%,$(PROJECT_FILES))
 SOURCES := clients/python services tests benchmarks demo protos
 
-# Wheels only: nothing is compiled on the user's machine. The projects themselves are built with
-# the environment's own setuptools, so that its version is pinned too and fetched once.
+# Wheels only: nothing is compiled on the user's machine. Those named after it have no wheel; they
+# are Python and data, and nothing in them is compiled either. The projects themselves are built
+# with the environment's own setuptools, so that its version is pinned too and fetched once.
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
-  --only-binary :all: --constraint constraints.txt
+  --only-binary :all: --no-binary face_recognition_models,sam2,iopath,antlr4-python3-runtime \
+  --constraint constraints.txt
 EDITABLE := $(addprefix --editable ,$(PROJECTS))
+# What needs PyTorch: 5 GB, and only for engines whose weights have to be fetched too.
+FULL := ./services/segmenter[sam2] $(patsubst %,./services/%[transformers],\
+  $(foreach name,captioner detector,$(patsubst services/%/pyproject.toml,%,\
+  $(wildcard services/$(name)/pyproject.toml))))
 
-.PHONY: help install test lint format demo protos constraints clean
+.PHONY: help install install-full test lint format demo protos constraints clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,7 +48,16 @@ $(STAMP): $(PROJECT_FILES) requirements-dev.txt constraints.txt
 	  --requirement requirements-dev.txt $(EDITABLE)
 	@touch $@
 
-test: lint ## Check style and types, then run every test
+install-full: $(FULL_STAMP) ## The same with PyTorch, SAM 2 and transformers: 5 GB
+
+$(FULL_STAMP): $(STAMP)
+	@echo "Adding PyTorch, SAM 2 and transformers to $(VENV): 5 GB, once only."
+	@$(PIP_INSTALL) torch torchvision
+	@SAM2_BUILD_CUDA=0 PYTHONWARNINGS=ignore $(PIP_INSTALL) --no-build-isolation \
+	  $(addprefix --editable ,$(FULL))
+	@touch $@
+
+test: install-full lint ## Check style and types, then run every test; with PyTorch, so 5 GB
 	@$(BIN)/python -m pytest
 
 # Without ruff's cache: it does not notice that a new __init__.py changes how imports are sorted.
@@ -64,9 +80,10 @@ constraints: ## Pin the newest versions that fit together in constraints.txt
 	@rm -rf build/constraints
 	@$(PYTHON) -m venv build/constraints
 	@build/constraints/bin/python -m pip install --quiet --upgrade pip setuptools
-	@PYTHONWARNINGS=ignore build/constraints/bin/python -m pip install --quiet \
-	  --only-binary :all: --no-build-isolation --requirement requirements-dev.txt \
-	  $(EDITABLE)
+	@build/constraints/bin/python -m pip install --quiet torch torchvision
+	@SAM2_BUILD_CUDA=0 PYTHONWARNINGS=ignore build/constraints/bin/python -m pip install --quiet \
+	  --no-build-isolation --requirement requirements-dev.txt $(EDITABLE) \
+	  $(addprefix --editable ,$(FULL))
 	@{ echo "# Every version that is installed; written by: make constraints"; \
 	  build/constraints/bin/python -m pip freeze --all --exclude-editable; } > constraints.txt
 	@rm -rf build/constraints
