@@ -78,12 +78,13 @@ class VideoReader:
         for index, frame in enumerate(decoded):
             pts = self._pts_after(last_pts, frame)
             with ffmpeg_errors(self._path, f"frame {index} cannot be converted"):
-                image = self._upright_rgb(frame)
+                image = self.upright_rgb(frame)
             time_s = float(pts * self.info.time_base)
             yield VideoFrame(index, pts, frame.duration or None, time_s, image)
             last_pts = pts
 
-    def _upright_rgb(self, frame: av.VideoFrame) -> Image:
+    def upright_rgb(self, frame: av.VideoFrame) -> Image:
+        """A decoded frame of this file as `(H, W, 3)` uint8 RGB of the size in `info`."""
         # A stream may change its size midway; every image keeps the first one's.
         width, height = self.info.width, self.info.height
         orientation = orientation_of(frame)

@@ -1,0 +1,1 @@
+"""Stored videos: uploads, facts, frames."""
