@@ -1,0 +1,134 @@
+"""A pool of connections, and what a service says when the database is away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import psycopg
+import psycopg.conninfo
+import psycopg_pool
+from psycopg import errors as pg
+
+from kinemask_chassis import errors
+from kinemask_chassis.database.embedded import start_embedded
+from kinemask_chassis.database.migrations import migrate
+
+Connection: TypeAlias = "psycopg.AsyncConnection[Any]"
+
+_RETRY_AFTER_S = 1.0
+_CONNECT_TIMEOUT_S = 10
+
+
+class Database:
+    """Connections to one PostgreSQL.
+
+    A connection that the server has dropped is replaced before it is handed out, so a server that
+    was away and came back is used again without a restart of the service.
+    """
+
+    def __init__(self, conninfo: str, max_connections: int = 10) -> None:
+        """Nothing is connected yet."""
+        self.conninfo = conninfo
+        self._pool = psycopg_pool.AsyncConnectionPool(
+            conninfo,
+            min_size=1,
+            max_size=max_connections,
+            timeout=5.0,
+            max_idle=300.0,
+            reconnect_timeout=30.0,
+            check=psycopg_pool.AsyncConnectionPool.check_connection,
+            open=False,
+        )
+
+    async def open(self) -> None:
+        """Connect.
+
+        Raises:
+            ServiceError: UNAVAILABLE; the message says what is wrong with the URL or the server.
+        """
+        try:
+            probe = await psycopg.AsyncConnection.connect(
+                self.conninfo, connect_timeout=_CONNECT_TIMEOUT_S
+            )
+            await probe.close()
+        except psycopg.Error as error:
+            raise errors.unavailable(
+                f"cannot use the database at {self.place}; check KINEMASK_DATABASE_URL and that "
+                f"the server runs: {error}",
+                reason="DATABASE_UNAVAILABLE",
+            ) from error
+        await self._pool.open()
+
+    async def migrate(self, schema: str, folder: Path) -> None:
+        """Bring a schema up to date with the migrations of a folder; safe from many at once."""
+        with _explained():
+            await asyncio.to_thread(migrate, self.conninfo, schema, folder)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection in a transaction: committed at the end of the block, undone by an error.
+
+        Raises:
+            ServiceError: UNAVAILABLE, reason DATABASE_UNAVAILABLE, with RetryInfo: the database is
+                away, also when it goes while the block runs; then the commit may have happened.
+                RESOURCE_EXHAUSTED, reason DISK_FULL.
+        """
+        with _explained():
+            async with self._pool.connection() as connection:
+                yield connection
+
+    async def close(self) -> None:
+        """Close every connection. Idempotent."""
+        await self._pool.close()
+
+    @property
+    def place(self) -> str:
+        """Host and database for messages, without user and password."""
+        try:
+            parts = psycopg.conninfo.conninfo_to_dict(self.conninfo)
+        except psycopg.ProgrammingError:
+            return "(not a PostgreSQL URL)"
+        host, port = parts.get("host") or "localhost", parts.get("port") or 5432
+        return f"{host}:{port}/{parts.get('dbname') or ''}"
+
+
+async def open_database(url: str, data_dir: Path, max_connections: int = 10) -> Database:
+    """The database of KINEMASK_DATABASE_URL; with none, the one embedded in `data_dir/postgres`.
+
+    Raises:
+        ServiceError: UNAVAILABLE: it cannot be reached or started; the message says why.
+    """
+    conninfo = url or await asyncio.to_thread(start_embedded, data_dir / "postgres")
+    try:
+        psycopg.conninfo.conninfo_to_dict(conninfo)
+    except psycopg.ProgrammingError as error:
+        raise errors.unavailable(
+            "KINEMASK_DATABASE_URL: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE, "
+            f"got something else ({error})",
+            reason="DATABASE_UNAVAILABLE",
+        ) from error
+    database = Database(conninfo, max_connections)
+    await database.open()
+    return database
+
+
+class _explained:
+    """Turns what psycopg raises into ServiceErrors; faults of a query stay as they are."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, pg.DiskFull):
+            what = "the database's disk is full; nothing was written"
+            raise errors.exhausted(what, "DISK_FULL") from error
+        if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
+            raise errors.unavailable(
+                "the database cannot be used now; try again",
+                reason="DATABASE_UNAVAILABLE",
+                retry_after_s=_RETRY_AFTER_S,
+            ) from error
