@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from kinemask_chassis.database import Database, open_database
+from kinemask_chassis.database import Database
 from kinemask_chassis.errors import ServiceError
 
 from tests.postgres_kit import Postgres, database, postgres
@@ -85,17 +85,18 @@ async def test_a_server_that_is_killed_is_unavailable_then_used_again(
         ),
     ],
 )
-async def test_a_wrong_url_is_refused_with_what_to_do(url: str, what: str, tmp_path: Path) -> None:
+async def test_a_wrong_url_is_refused_with_what_to_do(url: str, what: str) -> None:
     with pytest.raises(ServiceError, match=what) as caught:
-        await open_database(url, tmp_path)
+        await Database(url).open()
     assert "secret" not in caught.value.message
 
 
 _USER = """
 import asyncio, pathlib, sys
-from kinemask_chassis.database import open_database
+from kinemask_chassis.database import Database
 async def main():
-    database = await open_database("", pathlib.Path(sys.argv[1]))
+    database = Database("", pathlib.Path(sys.argv[1]))
+    await database.open()
     print("open", flush=True)
     await asyncio.to_thread(sys.stdin.read)
     async with database.connection() as connection:

@@ -42,7 +42,7 @@ class Service(ABC, Generic[SettingsT]):
 
     name: ClassVar[str]
     """The word on logs and in replies, such as `detector`."""
-    rpc_services: ClassVar[tuple[str, ...]]
+    rpc_services: tuple[str, ...]
     """Full names, such as `kinemask.v1.DetectorService`: for health and reflection."""
 
     def __init__(self, settings: SettingsT) -> None:

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import grpc
-from kinemask.v1 import live_pb2_grpc
+import structlog
+from kinemask.v1 import jobs_pb2_grpc, live_pb2_grpc, videos_pb2_grpc
+from kinemask_chassis.errors import ServiceError
 from kinemask_chassis.provenance import service_info
 from kinemask_chassis.server import Service
 from kinemask_chassis.streams import StreamLimits, StreamServer
 
 from kinemask_gateway.downstream import Downstream
+from kinemask_gateway.jobs.registry import KINDS
+from kinemask_gateway.jobs.servicer import JobServicer
+from kinemask_gateway.library.parts import StoredParts
+from kinemask_gateway.library.servicer import VideoServicer
 from kinemask_gateway.live.servicer import LiveServicer
 from kinemask_gateway.proxy import PassThrough
 from kinemask_gateway.settings import GatewaySettings
+
+_SWEEP_EVERY_S = 600.0
+_STORED = ("kinemask.v1.VideoService", "kinemask.v1.JobService")
+
+_log = structlog.get_logger(__name__)
 
 
 class GatewayService(Service[GatewaySettings]):
     """The one front door."""
 
     name = "gateway"
-    rpc_services = ("kinemask.v1.LiveService",)
+    rpc_services: tuple[str, ...] = ("kinemask.v1.LiveService",)
+    job_kinds = KINDS
+    """Kinds of jobs that clients may ask for."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         super().__init__(settings)
@@ -31,6 +46,11 @@ class GatewayService(Service[GatewaySettings]):
             )
         )
         self._downstream: Downstream | None = None
+        self.stored = StoredParts(settings) if settings.has_library else None
+        """Videos and jobs, where they are kept."""
+        self._sweeping: asyncio.Task[None] | None = None
+        if self.stored is not None:
+            self.rpc_services = (*self.rpc_services, *_STORED)
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add LiveService, and the pass-through for everything behind."""
@@ -43,12 +63,40 @@ class GatewayService(Service[GatewaySettings]):
             self.metrics.frames("LiveService.Stream"),
         )
         live_pb2_grpc.add_LiveServiceServicer_to_server(servicer, server)
+        if self.stored is not None:
+            self._register_stored(self.stored, server)
         server.add_generic_rpc_handlers((PassThrough(self._downstream.pools),))
+
+    async def warm_up(self) -> None:
+        """Connect to database and object store, where there are to be any."""
+        if self.stored is not None:
+            await self.stored.open()
+            self._sweeping = asyncio.create_task(self._sweep(self.stored))
 
     async def on_drain(self, grace_s: float) -> None:
         """Hand every live stream its resume token."""
         await self.streams.drain(grace_s)
 
     async def close(self) -> None:
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        if self.stored is not None:
+            await self.stored.close()
         if self._downstream is not None:
             await self._downstream.close()
+
+    def _register_stored(self, stored: StoredParts, server: grpc.aio.Server) -> None:
+        videos = VideoServicer(stored.library, stored.deletion)
+        videos_pb2_grpc.add_VideoServiceServicer_to_server(videos, server)
+        jobs = JobServicer(stored, self.job_kinds, self.settings.max_queued_jobs)
+        jobs_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
+
+    async def _sweep(self, stored: StoredParts) -> None:
+        """Every few minutes: lapsed uploads, what killed processes left, jobs of dead workers."""
+        while True:
+            try:
+                await stored.library.sweep()
+                await stored.queue.mend()
+            except ServiceError as error:
+                _log.warning("cannot_sweep", why=error.message)
+            await asyncio.sleep(_SWEEP_EVERY_S)

@@ -3,6 +3,6 @@
 Needs `kinemask-chassis[database]`; nothing else of the chassis imports this package.
 """
 
-from kinemask_chassis.database.database import Connection, Database, open_database
+from kinemask_chassis.database.database import Connection, Database
 
-__all__ = ["Connection", "Database", "open_database"]
+__all__ = ["Connection", "Database"]

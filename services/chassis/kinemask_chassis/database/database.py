@@ -30,38 +30,67 @@ class Database:
     was away and came back is used again without a restart of the service.
     """
 
-    def __init__(self, conninfo: str, max_connections: int = 10) -> None:
-        """Nothing is connected yet."""
-        self.conninfo = conninfo
+    def __init__(
+        self, url: str, data_dir: Path | None = None, *, max_connections: int = 10
+    ) -> None:
+        """Nothing is connected or started yet.
+
+        Args:
+            url: of KINEMASK_DATABASE_URL; empty for the one embedded in `data_dir/postgres`.
+            data_dir: may be None only where there is a URL.
+            max_connections: of this process.
+        """
+        if not url and data_dir is None:
+            raise ValueError("expected a URL or a data folder, got neither")
+        self._folder = None if data_dir is None else data_dir / "postgres"
+        self._max_connections = max_connections
+        self._pool: psycopg_pool.AsyncConnectionPool[Connection] | None = None
+        self.conninfo = url
+        """What libpq connects with; of an embedded server only once it is open."""
+
+    async def open(self) -> None:
+        """Start the embedded server if it is to be that, and connect.
+
+        Raises:
+            ServiceError: UNAVAILABLE; the message says what is wrong with the URL or the server.
+        """
+        if not self.conninfo:
+            assert self._folder is not None
+            self.conninfo = await asyncio.to_thread(start_embedded, self._folder)
+        await self._probe()
         self._pool = psycopg_pool.AsyncConnectionPool(
-            conninfo,
+            self.conninfo,
             min_size=1,
-            max_size=max_connections,
+            max_size=self._max_connections,
             timeout=5.0,
             max_idle=300.0,
             reconnect_timeout=30.0,
             check=psycopg_pool.AsyncConnectionPool.check_connection,
             open=False,
         )
+        await self._pool.open()
 
-    async def open(self) -> None:
-        """Connect.
-
-        Raises:
-            ServiceError: UNAVAILABLE; the message says what is wrong with the URL or the server.
-        """
+    async def _probe(self) -> None:
+        """Connect once, for the sake of the message if that fails."""
         try:
-            probe = await psycopg.AsyncConnection.connect(
+            psycopg.conninfo.conninfo_to_dict(self.conninfo)
+        except psycopg.ProgrammingError as error:
+            raise errors.unavailable(
+                "KINEMASK_DATABASE_URL: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE, "
+                f"got something else ({error})",
+                reason="DATABASE_UNAVAILABLE",
+            ) from error
+        try:
+            connection = await psycopg.AsyncConnection.connect(
                 self.conninfo, connect_timeout=_CONNECT_TIMEOUT_S
             )
-            await probe.close()
+            await connection.close()
         except psycopg.Error as error:
             raise errors.unavailable(
                 f"cannot use the database at {self.place}; check KINEMASK_DATABASE_URL and that "
                 f"the server runs: {error}",
                 reason="DATABASE_UNAVAILABLE",
             ) from error
-        await self._pool.open()
 
     async def migrate(self, schema: str, folder: Path) -> None:
         """Bring a schema up to date with the migrations of a folder; safe from many at once."""
@@ -77,13 +106,16 @@ class Database:
                 away, also when it goes while the block runs; then the commit may have happened.
                 RESOURCE_EXHAUSTED, reason DISK_FULL.
         """
+        if self._pool is None:
+            raise errors.unavailable("the service is starting", reason="DATABASE_UNAVAILABLE")
         with _explained():
             async with self._pool.connection() as connection:
                 yield connection
 
     async def close(self) -> None:
         """Close every connection. Idempotent."""
-        await self._pool.close()
+        if self._pool is not None:
+            await self._pool.close()
 
     @property
     def place(self) -> str:
@@ -94,26 +126,6 @@ class Database:
             return "(not a PostgreSQL URL)"
         host, port = parts.get("host") or "localhost", parts.get("port") or 5432
         return f"{host}:{port}/{parts.get('dbname') or ''}"
-
-
-async def open_database(url: str, data_dir: Path, max_connections: int = 10) -> Database:
-    """The database of KINEMASK_DATABASE_URL; with none, the one embedded in `data_dir/postgres`.
-
-    Raises:
-        ServiceError: UNAVAILABLE: it cannot be reached or started; the message says why.
-    """
-    conninfo = url or await asyncio.to_thread(start_embedded, data_dir / "postgres")
-    try:
-        psycopg.conninfo.conninfo_to_dict(conninfo)
-    except psycopg.ProgrammingError as error:
-        raise errors.unavailable(
-            "KINEMASK_DATABASE_URL: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE, "
-            f"got something else ({error})",
-            reason="DATABASE_UNAVAILABLE",
-        ) from error
-    database = Database(conninfo, max_connections)
-    await database.open()
-    return database
 
 
 class _explained:

@@ -29,7 +29,7 @@ CREATE TABLE gateway.uploads (
     expire_time timestamptz NOT NULL,
     -- Who sends at the moment, and until when that is believed without another sign of life.
     sender text NOT NULL DEFAULT '',
-    sender_until timestamptz NOT NULL DEFAULT '-infinity'
+    sender_until timestamptz NOT NULL DEFAULT 'epoch'
 );
 
 CREATE TABLE gateway.upload_parts (

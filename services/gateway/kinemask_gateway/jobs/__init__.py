@@ -1,0 +1,1 @@
+"""Long work on stored videos: a queue, workers, and bodies that go on where another stopped."""
