@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import grpc
+import psycopg
 import structlog
 from kinemask.v1 import jobs_pb2_grpc, live_pb2_grpc, videos_pb2_grpc
 from kinemask_chassis.errors import ServiceError
@@ -97,6 +98,6 @@ class GatewayService(Service[GatewaySettings]):
             try:
                 await stored.library.sweep()
                 await stored.queue.mend()
-            except ServiceError as error:
-                _log.warning("cannot_sweep", why=error.message)
+            except (ServiceError, psycopg.Error) as error:
+                _log.warning("cannot_sweep", why=str(error))
             await asyncio.sleep(_SWEEP_EVERY_S)

@@ -20,6 +20,8 @@ SCHEMA = "gateway_queue"
 QUEUE = "jobs"
 TASK = "run_job"
 _LOCK = 0x4B4D_0002
+# Its functions and triggers name their tables without a schema.
+_USE_SCHEMA = "SET LOCAL search_path TO gateway_queue"
 
 _log = structlog.get_logger(__name__)
 
@@ -35,7 +37,7 @@ async def prepare(database: Connects) -> None:
         )
         if not made:
             await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
-            await connection.execute(f"SET LOCAL search_path TO {SCHEMA}")
+            await connection.execute(_USE_SCHEMA)
             await connection.execute(SchemaManager.get_schema())
 
 
@@ -57,7 +59,7 @@ class JobQueue:
 
     async def enqueue(self, connection: Connection, job_id: str) -> None:
         """A new entry for a job, there if the transaction is."""
-        await connection.execute(f"SET LOCAL search_path TO {SCHEMA}")
+        await connection.execute(_USE_SCHEMA)
         task = self._app.configure_task(TASK, queue=QUEUE, connection=connection)
         queue_id = await task.defer_async(job_id=job_id)
         await change(
@@ -96,12 +98,12 @@ class JobQueue:
 
     async def _again(self, connection: Connection, job_id: str) -> None:
         job = await records.get(connection, job_id)
+        await connection.execute(_USE_SCHEMA)
         # Whoever held it finds its entry gone, and its attempt over once another has begun.
-        await change(
-            connection,
-            f"UPDATE {SCHEMA}.procrastinate_jobs SET status = 'failed' "
+        await connection.execute(
+            "SELECT procrastinate_finish_job_v1(id, 'failed', true) FROM procrastinate_jobs "
             "WHERE id = %s AND status = 'doing'",
-            job.queue_id,
+            (job.queue_id,),
         )
         if job.state is JobState.CANCELLING:
             await records.finish(connection, job, JobState.CANCELLED)

@@ -102,6 +102,6 @@ class WorkerService(Service[WorkerSettings]):
         while True:
             try:
                 await self._parts.queue.mend()
-            except ServiceError as error:
-                _log.warning("cannot_mend", why=error.message)
+            except (ServiceError, psycopg.Error) as error:
+                _log.warning("cannot_mend", why=str(error))
             await asyncio.sleep(min(_AGAIN_AFTER_S, self.settings.worker_stale_s / 4))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from kinemask_chassis.settings import ChassisSettings
-from pydantic import Field
+from pydantic import Field, field_validator
 
 _GIB = 1024**3
 
@@ -44,6 +44,13 @@ class LibrarySettings(ChassisSettings):
         le=3600,
         description="Seconds without a sign of life after which a worker's jobs go to others.",
     )
+
+    @field_validator("object_store")
+    @classmethod
+    def _known(cls, url: str) -> str:
+        if "://" in url and not url.startswith(("file://", "s3://")):
+            raise ValueError("expected a folder or s3://BUCKET/PREFIX")
+        return url
 
     @property
     def has_library(self) -> bool:
