@@ -20,8 +20,8 @@ from kinemask_gateway.jobs.body import (
     JobOutcome,
     JobPhase,
 )
+from kinemask_gateway.jobs.settings import WorkerSettings
 from kinemask_gateway.jobs.worker import WorkerService
-from kinemask_gateway.settings import WorkerSettings
 
 
 class Counting(JobBody):

@@ -16,8 +16,8 @@ from kinemask.v1 import detector_pb2, live_pb2
 from kinemask.v1 import jobs_pb2 as pb
 from kinemask_chassis.server import running
 from kinemask_gateway.jobs.body import JobKind
+from kinemask_gateway.jobs.settings import WorkerSettings
 from kinemask_gateway.service import GatewayService
-from kinemask_gateway.settings import WorkerSettings
 
 from tests.gateway.counting_worker import CountingWorker
 from tests.gateway.library_kit import LibraryCalls, library_gateway

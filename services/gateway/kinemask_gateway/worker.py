@@ -6,8 +6,8 @@ import sys
 
 from kinemask_chassis.launch import main as launch
 
+from kinemask_gateway.jobs.settings import WorkerSettings
 from kinemask_gateway.jobs.worker import WorkerService
-from kinemask_gateway.settings import WorkerSettings
 
 
 def main() -> int:

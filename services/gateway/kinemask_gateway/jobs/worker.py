@@ -20,8 +20,8 @@ from kinemask_gateway.jobs import queue
 from kinemask_gateway.jobs.body import JobBody, JobKind
 from kinemask_gateway.jobs.registry import bodies
 from kinemask_gateway.jobs.runner import JobRunner
+from kinemask_gateway.jobs.settings import WorkerSettings
 from kinemask_gateway.library.parts import StoredParts
-from kinemask_gateway.settings import WorkerSettings
 
 Bodies = Callable[[WorkerSettings], Mapping[JobKind, JobBody]]
 
