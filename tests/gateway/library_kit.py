@@ -28,6 +28,7 @@ class LibraryCalls:
 
     def __init__(self, service: GatewayService, address: str, data_dir: Path) -> None:
         self.service = service
+        self.address = address
         self.data_dir = data_dir
         self.channel = grpc.aio.insecure_channel(
             address, options=[("grpc.use_local_subchannel_pool", 1)]

@@ -18,6 +18,8 @@ from kinemask.client._sync_streams import LiveStream, TrackStream, VideoStream
 from kinemask.errors import KinemaskError, StreamClosedError, from_grpc
 
 if TYPE_CHECKING:
+    from kinemask.stored import Jobs, Videos
+    from kinemask.stored._calls import Calls
     from kinemask.types import ImageLike
 
 _POLL_S = 0.1
@@ -259,6 +261,27 @@ class Client:
                 yield from stream.ready()
             stream.finish()
             yield from stream
+
+    # --- what is stored
+
+    @property
+    def videos(self) -> Videos:
+        """The library of stored videos."""
+        from kinemask.stored import Videos
+
+        return Videos(self._stored_calls())
+
+    @property
+    def jobs(self) -> Jobs:
+        """Jobs on stored videos."""
+        from kinemask.stored import Jobs
+
+        return Jobs(self._stored_calls())
+
+    def _stored_calls(self) -> Calls:
+        from kinemask.stored._calls import Calls
+
+        return Calls(self._call, self._channel, self._settings)
 
     # --- running calls
 

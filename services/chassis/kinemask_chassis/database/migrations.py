@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -22,6 +23,7 @@ def migrate(conninfo: str, schema: str, folder: Path) -> None:
     Raises:
         psycopg.Error: a migration failed; it is undone as a whole.
     """
+    logging.getLogger("yoyo").setLevel(logging.WARNING)  # it tells of every statement
     with psycopg.connect(conninfo, autocommit=True) as guard:
         guard.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
         guard.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 import grpc
@@ -16,7 +16,15 @@ from kinemask.cli.up.engines import choice_lines, engine_choices
 from kinemask.cli.up.keeper import StackError, wait_alert
 from kinemask.cli.up.logs import LogLine, LogPrinter
 from kinemask.cli.up.plan import LOOPBACK, NOT_INHERITED
-from kinemask.cli.up.services import DEFAULT_PORTS, GATEWAY, KNOWN_SERVICES, installed_services
+from kinemask.cli.up.services import (
+    DEFAULT_PORTS,
+    GATEWAY,
+    KNOWN_SERVICES,
+    WORKER,
+    installed_services,
+    is_installed,
+    module_of,
+)
 from kinemask.cli.up.stack import Stack
 
 _SOURCE = "kinemask"
@@ -45,18 +53,42 @@ def up(
     """Start every installed service on this machine, until Ctrl-C.
 
     Each service is a process of its own; settings come from the environment (KINEMASK_...).
+    Videos and jobs are kept in the data folder, in an embedded PostgreSQL, or where
+    KINEMASK_DATABASE_URL and KINEMASK_OBJECT_STORE say; KINEMASK_LIBRARY=off leaves them out.
     """
     try:
         counts = parse_replicas(replicas or ())
+        names, environment = with_library(service)
         printer = LogPrinter(
             sys.stdout, (*KNOWN_SERVICES, *(f"{n}.{c}" for n, c in counts.items()))
         )
-        stack = Stack(service, replicas=counts, host=host, port=port, metrics=metrics, log=printer)
+        stack = Stack(
+            names,
+            replicas=counts,
+            environment=environment,
+            host=host,
+            port=port,
+            metrics=metrics,
+            log=printer,
+        )
         code = run(stack, printer, chosen=service)
     except StackError as error:
         print(f"kinemask up: {error}", file=sys.stderr)
         code = 1
     raise typer.Exit(code)
+
+
+def with_library(chosen: Sequence[str] | None) -> tuple[Sequence[str] | None, dict[str, str]]:
+    """The services to start and the settings that keep videos and jobs, where they are wanted.
+
+    They are if nobody chose services, or if a worker is among those chosen.
+    """
+    if os.environ.get("KINEMASK_LIBRARY") == "off" or not is_installed(module_of(WORKER)):
+        return chosen, {}
+    if chosen is not None and WORKER not in chosen:
+        return chosen, {}
+    names = [*installed_services(), WORKER] if chosen is None else chosen
+    return names, {"KINEMASK_LIBRARY": "on"}
 
 
 def parse_replicas(pairs: Iterable[str]) -> dict[str, int]:
@@ -110,7 +142,8 @@ def _serve(stack: Stack, printer: LogPrinter, chosen: Iterable[str] | None) -> N
 def left_out(chosen: Iterable[str] | None) -> list[str]:
     """What a person might expect and does not get."""
     lines = []
-    missing = [name for name in KNOWN_SERVICES if name not in installed_services()]
+    present = (*installed_services(), WORKER)
+    missing = [name for name in KNOWN_SERVICES if name not in present]
     if missing and chosen is None:
         lines.append(f"not installed here, so not started: {', '.join(missing)}")
     ignored = [name for name in NOT_INHERITED if os.environ.get(name)]

@@ -12,6 +12,7 @@ from kinemask.cli.up.services import (
     DEFAULT_PORTS,
     GATEWAY,
     KNOWN_SERVICES,
+    WORKER,
     installed_services,
     is_installed,
     module_of,
@@ -69,9 +70,8 @@ class Plan:
             for (name, number), chosen in zip(counted, ports, strict=True)
         ]
         inner = [entry for entry in replicas if entry.service != GATEWAY]
-        return inner + [
-            _with_addresses(entry, inner) for entry in replicas if entry.service == GATEWAY
-        ]
+        told = [_with_addresses(e, inner) if e.service == WORKER else e for e in inner]
+        return told + [_with_addresses(e, inner) for e in replicas if e.service == GATEWAY]
 
     def _checked_names(self) -> list[str]:
         names = list(
@@ -130,16 +130,18 @@ class Plan:
         }
 
 
-def _with_addresses(gateway: Replica, inner: Iterable[Replica]) -> Replica:
-    """The gateway told where each service is, or that there is none."""
-    addresses: dict[str, list[str]] = {name: [] for name in KNOWN_SERVICES if name != GATEWAY}
+def _with_addresses(caller: Replica, inner: Iterable[Replica]) -> Replica:
+    """The gateway or a worker, told where each service is, or that there is none."""
+    callers = (GATEWAY, WORKER)
+    addresses: dict[str, list[str]] = {name: [] for name in KNOWN_SERVICES if name not in callers}
     for entry in inner:
-        addresses[entry.service].append(entry.address)
+        if entry.service not in callers:
+            addresses[entry.service].append(entry.address)
     told = {
         f"KINEMASK_{name.upper()}_ADDRESSES": ",".join(found) or _NO_ADDRESSES
         for name, found in addresses.items()
     }
-    return replace(gateway, environment={**gateway.environment, **told})
+    return replace(caller, environment={**caller.environment, **told})
 
 
 def _check_known(names: Iterable[str]) -> None:

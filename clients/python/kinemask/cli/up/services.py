@@ -8,6 +8,9 @@ from collections.abc import Mapping
 GATEWAY = "gateway"
 """The one front door: it starts last and leaves first."""
 
+WORKER = "worker"
+"""Runs jobs on stored videos; it comes with the gateway, and starts only if it is asked for."""
+
 DEFAULT_PORTS: Mapping[str, int] = {
     GATEWAY: 50050,
     "detector": 50051,
@@ -15,6 +18,7 @@ DEFAULT_PORTS: Mapping[str, int] = {
     "tracker": 50053,
     "faces": 50054,
     "captioner": 50055,
+    WORKER: 50056,
 }
 """What each service listens on where nobody says otherwise."""
 
@@ -24,15 +28,20 @@ KNOWN_SERVICES = tuple(DEFAULT_PORTS)
 
 def module_of(service: str) -> str:
     """What `python -m` starts the service with."""
-    return f"kinemask_{service}"
+    return "kinemask_gateway.worker" if service == WORKER else f"kinemask_{service}"
 
 
 def is_installed(module: str) -> bool:
     """True for a package that can be imported; a folder without `__init__.py` is none."""
-    spec = importlib.util.find_spec(module)
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:  # not even the package that it would be in
+        return False
     return spec is not None and spec.origin is not None
 
 
 def installed_services() -> tuple[str, ...]:
-    """The services whose package is in this environment, the gateway first."""
-    return tuple(name for name in KNOWN_SERVICES if is_installed(module_of(name)))
+    """The services whose package is in this environment, the gateway first; without workers."""
+    return tuple(
+        name for name in KNOWN_SERVICES if name != WORKER and is_installed(module_of(name))
+    )
