@@ -7,6 +7,8 @@ import typer
 from kinemask.cli.detect import detect
 from kinemask.cli.info import engines, version
 from kinemask.cli.segment import segment
+from kinemask.cli.stored.jobs import jobs
+from kinemask.cli.stored.videos import videos
 from kinemask.cli.track.command import track
 from kinemask.cli.up.command import up
 
@@ -19,3 +21,5 @@ app = typer.Typer(
 )
 for _command in (track, detect, segment, up, engines, version):
     app.command()(_command)
+for _group, _name in ((videos, "videos"), (jobs, "jobs")):
+    app.add_typer(_group, name=_name)

@@ -20,13 +20,18 @@ _JPEG_QUALITY = 95
 
 @contextmanager
 def gateway(
-    server: str | None, needs: Sequence[str] | None, *, debug: bool = False
+    server: str | None,
+    needs: Sequence[str] | None,
+    *,
+    debug: bool = False,
+    library: bool = False,
 ) -> Iterator[Client]:
     """A client of `server`, or of services started for as long as this lasts.
 
     Args:
         server: `HOST:PORT`, or None to start services.
         needs: which ones, beside the gateway; None for all that are installed.
+        library: start them with stored videos and jobs.
 
     Raises:
         CommandError: no gateway answers there, or nothing is installed that could be started.
@@ -36,7 +41,7 @@ def gateway(
         with _client(server) as client:
             yield client
         return
-    with _started(needs, debug) as address, _client(address) as client:
+    with _started(needs, debug, library) as address, _client(address) as client:
         yield client
 
 
@@ -67,7 +72,7 @@ def _no_gateway(address: str, error: Exception) -> CommandError:
 
 
 @contextmanager
-def _started(needs: Sequence[str] | None, debug: bool) -> Iterator[str]:
+def _started(needs: Sequence[str] | None, debug: bool, library: bool) -> Iterator[str]:
     from kinemask.cli.up import GATEWAY, LogPrinter, Stack, installed_services
 
     present = installed_services()
@@ -81,7 +86,8 @@ def _started(needs: Sequence[str] | None, debug: bool) -> Iterator[str]:
             "(make install)",
         )
     log = LogPrinter(sys.stderr, names) if debug else None
-    inner = ", ".join(name for name in names if name != GATEWAY)
+    inner = ", ".join(name for name in names if name != GATEWAY) or "a gateway"
     say(f"no --server given: starting {inner} for this run")
-    with Stack(names, log=log, grace_s=_STOPS_WITHIN_S) as stack:
+    told = {"KINEMASK_LIBRARY": "on"} if library else {}
+    with Stack(names, environment=told, log=log, grace_s=_STOPS_WITHIN_S) as stack:
         yield stack.gateway_address

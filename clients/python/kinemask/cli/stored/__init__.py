@@ -1,0 +1,1 @@
+"""`kinemask videos` and `kinemask jobs`."""
