@@ -1,0 +1,1 @@
+"""Whose face it is: faces found, embedded and looked up in galleries."""
