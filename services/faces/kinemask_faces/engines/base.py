@@ -43,7 +43,7 @@ class FaceModelInfo:
     engine: str
     """The runtime: `dlib` or `onnxruntime`."""
     revision: str
-    """SHA-256 of the embedder's weights, first 16 hex digits; embeddings of two revisions differ."""
+    """SHA-256 of the embedder's weights, first 16 hex digits: other weights, other vectors."""
     dimensions: int
     """Length of an embedding."""
     device: str
@@ -53,6 +53,47 @@ class FaceModelInfo:
     """A face less similar than this to everybody is a new stranger, -1..1."""
     score_threshold: float
     """Least detection score that counts as a face, 0..1."""
+    notice: str = ""
+    """What a client should know of it, such as a graph that takes one face at a time."""
+
+
+class FaceDetector(Protocol):
+    """Finds faces. Not thread-safe unless it says so."""
+
+    @property
+    def score_threshold(self) -> float:
+        """Least score that counts as a face by default, 0..1."""
+        ...
+
+    @property
+    def notice(self) -> str: ...
+
+    def detect(self, images: Sequence[Image], score_threshold: float) -> list[list[DetectedFace]]:
+        """The faces of each picture, largest first. Pictures may differ in size."""
+        ...
+
+
+class FaceEmbedder(Protocol):
+    """Turns faces into vectors. Not thread-safe unless it says so."""
+
+    @property
+    def revision(self) -> str:
+        """SHA-256 of the weights, first 16 hex digits."""
+        ...
+
+    @property
+    def dimensions(self) -> int: ...
+
+    @property
+    def notice(self) -> str: ...
+
+    def align(self, image: Image, landmarks_xy: Landmarks) -> Image:
+        """The face cut out and turned upright: a square picture."""
+        ...
+
+    def embed(self, aligned: Sequence[Image]) -> Embeddings:
+        """One row a cut of `align`; `(0, D)` for none."""
+        ...
 
 
 class FaceModel(Protocol):
