@@ -70,6 +70,8 @@ class Calls:
             # Taken in a thread of grpc's, where an error would only be printed.
             try:
                 yield from requests
+            except GeneratorExit:  # the call has ended before the requests did
+                raise
             except BaseException as error:  # noqa: BLE001 - raised again by the caller's thread
                 failures.append(error)
                 call.cancel()

@@ -17,9 +17,9 @@ from kinemask_gateway.library.sql import Connects, change, many
 from kinemask_gateway.storage import ObjectMissingError, ObjectStore
 from kinemask_gateway.storage.objects import PART_BYTES
 
-LEASE_S = 15.0
+LEASE_S = 10.0
 """A sender that was killed blocks its upload for so long."""
-_RENEW_S = 4.0
+_RENEW_S = 2.5
 
 
 class Sender:
