@@ -12,6 +12,7 @@ import pytest
 from kinemask_chassis.errors import ServiceError
 from kinemask_gateway.storage import ObjectMissingError, ObjectStore, open_store
 from kinemask_gateway.storage.cache import LocalCopies
+from obstore.store import MemoryStore
 
 MIB = 1024 * 1024
 
@@ -74,6 +75,20 @@ async def test_a_local_object_is_its_own_file(store: ObjectStore, tmp_path: Path
         assert path.is_relative_to(tmp_path / "objects")
     with pytest.raises(ObjectMissingError):
         async with store.local("videos/b/source"):
+            pass
+
+
+async def test_a_remote_object_is_copied_for_as_long_as_it_is_there(tmp_path: Path) -> None:
+    remote = ObjectStore(MemoryStore(), LocalCopies(tmp_path / "cache"))
+    await remote.put("videos/a/source.mp4", pieces(12))
+    assert remote.free_bytes() is None
+    async with remote.local("videos/a/source.mp4") as path:
+        assert (path.suffix, path.stat().st_size) == (".mp4", 12 * MIB)
+    assert b"".join([p async for p in remote.read("videos/a/source.mp4", MIB, 3)]) == b"\1\1\1"
+    await remote.delete_below("videos/a")
+    assert files_below(tmp_path) == []
+    with pytest.raises(ObjectMissingError):
+        async with remote.local("videos/a/source.mp4"):
             pass
 
 

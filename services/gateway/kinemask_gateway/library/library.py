@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import grpc
 from kinemask.video import FrameIndex, IndexedReader, VideoFrame
 from kinemask_chassis import errors
 from kinemask_chassis.device import DeviceThread
+from kinemask_chassis.errors import ServiceError
 
 from kinemask_gateway.library import answers, loose, records
 from kinemask_gateway.library.admission import Admission, Candidate
@@ -24,6 +26,9 @@ from kinemask_gateway.library.pictures import read_frame
 from kinemask_gateway.library.sql import Connects
 from kinemask_gateway.library.uploads import Upload, UploadLimits, Uploads
 from kinemask_gateway.storage import ObjectMissingError, ObjectStore
+
+Args = ParamSpec("Args")
+Result = TypeVar("Result")
 
 _INDICES_HELD = 64
 _DECODING_THREADS = 2
@@ -103,9 +108,19 @@ class Library:
         """
         async with self.open(video_id) as stored:
             check_frame(number, stored.index)
-            return await self._decoding.run(
-                read_frame, stored.path, stored.index, number, self._max_pixels
-            )
+            try:
+                return await self.in_thread(
+                    read_frame, stored.path, stored.index, number, self._max_pixels
+                )
+            except ServiceError:
+                await self.get(video_id)  # NOT_FOUND, if it was deleted meanwhile
+                raise
+
+    async def in_thread(
+        self, work: Callable[Args, Result], *args: Args.args, **kwargs: Args.kwargs
+    ) -> Result:
+        """Blocking work on pictures, in one of the library's few threads."""
+        return await self._decoding.run(work, *args, **kwargs)
 
     async def random_frame(self, video_id: str, seed: int | None) -> int:
         """Any frame that is not damaged; the same one for the same seed."""
@@ -151,7 +166,7 @@ class Library:
             what = "another video is being looked through; try again"
             raise errors.exhausted(what, "TOO_MANY_PROBES", _RETRY_PROBE_S)
         async with self._probing, self.open(video_id) as stored:
-            found = await self._decoding.run(
+            found = await self.in_thread(
                 inspect, stored.path, max_pixels=self._max_pixels, salvage=True, whole=True
             )
         # The frames keep their numbers: jobs and sessions name them.

@@ -19,6 +19,15 @@ _CANDIDATE_SHARES = (0.1, 0.35, 0.6)
 
 
 @dataclass(frozen=True)
+class Picture:
+    """An encoded picture."""
+
+    encoded: bytes
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
 class Thumbnail:
     """A picture that stands for a video."""
 
@@ -74,9 +83,18 @@ def smaller(image: RgbImage, max_side_px: int) -> RgbImage:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def smaller_jpeg(jpeg: bytes, max_side_px: int) -> tuple[bytes, int, int]:
-    """A thumbnail made smaller: the JPEG, its width and its height."""
-    image = images.decode(jpeg)
+def packed(image: RgbImage, max_side_px: int, jpeg_quality: int) -> Picture:
+    """A picture shrunk and encoded: as a JPEG, or for a quality of 0 as a PNG."""
     shrunk = smaller(image, max_side_px)
-    encoded = jpeg if shrunk is image else images.encode_jpeg(shrunk, _THUMBNAIL_QUALITY)
-    return encoded, shrunk.shape[1], shrunk.shape[0]
+    height, width = shrunk.shape[:2]
+    if jpeg_quality:
+        return Picture(images.encode_jpeg(shrunk, jpeg_quality), width, height)
+    return Picture(images.encode_png(shrunk), width, height)
+
+
+def smaller_jpeg(jpeg: bytes, max_side_px: int) -> Picture:
+    """A thumbnail made smaller."""
+    image = images.decode(jpeg)
+    if max(image.shape[:2]) <= max_side_px:
+        return Picture(jpeg, image.shape[1], image.shape[0])
+    return packed(image, max_side_px, _THUMBNAIL_QUALITY)

@@ -8,7 +8,6 @@ from contextlib import aclosing
 from typing import Any
 
 import grpc
-from kinemask import images
 from kinemask.v1 import media_pb2, videos_pb2_grpc
 from kinemask.v1 import videos_pb2 as pb
 from kinemask_chassis import errors
@@ -19,7 +18,7 @@ from kinemask_gateway.library.admission import Candidate
 from kinemask_gateway.library.deletion import Deletion
 from kinemask_gateway.library.library import Library
 from kinemask_gateway.library.loose import claim
-from kinemask_gateway.library.pictures import smaller, smaller_jpeg
+from kinemask_gateway.library.pictures import packed, smaller_jpeg
 from kinemask_gateway.storage import ObjectMissingError, ObjectStore
 
 CHUNK_BYTES = 1024 * 1024
@@ -157,17 +156,16 @@ class VideoServicer(videos_pb2_grpc.VideoServiceServicer):
         video_id = request.frame.video_id
         number = await self._selected(video_id, request.frame.frame)
         frame = await self._library.frame(video_id, number)
-        image = smaller(frame.image, request.max_side_px)
-        if request.format == pb.PICTURE_FORMAT_PNG:
-            encoded = images.encode_png(image)
-        else:
-            encoded = images.encode_jpeg(image, request.jpeg_quality or _JPEG_QUALITY)
+        quality = 0
+        if request.format != pb.PICTURE_FORMAT_PNG:
+            quality = request.jpeg_quality or _JPEG_QUALITY
+        picture = await self._library.in_thread(packed, frame.image, request.max_side_px, quality)
         return pb.GetFrameResponse(
-            image=media_pb2.Image(encoded=encoded),
+            image=media_pb2.Image(encoded=picture.encoded),
             frame_index=number,
             time_us=await self._library.time_us(video_id, number),
-            width=image.shape[1],
-            height=image.shape[0],
+            width=picture.width,
+            height=picture.height,
         )
 
     async def GetThumbnail(
@@ -181,8 +179,10 @@ class VideoServicer(videos_pb2_grpc.VideoServiceServicer):
         except ObjectMissingError as error:
             raise records.no_video(request.video_id) from error
         side = request.max_side_px or _THUMBNAIL_SIDE_PX
-        jpeg, width, height = smaller_jpeg(stored, side)
-        return pb.GetThumbnailResponse(jpeg=jpeg, frame_index=number, width=width, height=height)
+        picture = await self._library.in_thread(smaller_jpeg, stored, side)
+        return pb.GetThumbnailResponse(
+            jpeg=picture.encoded, frame_index=number, width=picture.width, height=picture.height
+        )
 
     async def DownloadVideo(
         self, request: pb.DownloadVideoRequest, context: Any
