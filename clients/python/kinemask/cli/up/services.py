@@ -41,7 +41,12 @@ def is_installed(module: str) -> bool:
 
 
 def installed_services() -> tuple[str, ...]:
-    """The services whose package is in this environment, the gateway first; without workers."""
+    """The services whose package is in this environment, the gateway first; without workers.
+
+    A package that `python -m` cannot start, such as one with engines only, is none.
+    """
     return tuple(
-        name for name in KNOWN_SERVICES if name != WORKER and is_installed(module_of(name))
+        name
+        for name in KNOWN_SERVICES
+        if name != WORKER and is_installed(f"{module_of(name)}.__main__")
     )
