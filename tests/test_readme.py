@@ -102,7 +102,7 @@ def test_every_command_of_the_command_line_is_there() -> None:
         command.name or command.callback.__name__
         for command in app.registered_commands
         if command.callback
-    }
+    } | {group.name for group in app.registered_groups}
     named = set(re.findall(r"^kinemask (\w+)", "\n".join(blocks("bash")), re.M))
     assert named
     assert named <= known
