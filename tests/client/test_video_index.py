@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from fractions import Fraction
 from pathlib import Path
 
@@ -44,6 +45,9 @@ def test_every_frame_is_the_one_that_is_read_in_order(video: Path) -> None:
     assert [f.index for f in ranged] == list(range(11, 27))
     assert all(np.array_equal(f.image, in_order[f.index].image) for f in ranged)
     assert reader.damaged() == []
+    stopped = threading.Event()
+    stopped.set()
+    assert len(reader.damaged(stopped=stopped)) == len(in_order)  # it looked at none
 
 
 def test_times_find_their_frames(video: Path) -> None:

@@ -1,5 +1,6 @@
 """Frames from anywhere in a file, exactly, by its index."""
 
+import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -86,12 +87,17 @@ class IndexedReader:
         frames = self._frames(first, last)
         return prefetch(frames, self._prefetch_frames) if self._prefetch_frames else frames
 
-    def damaged(self, first: int = 0, last: int | None = None) -> list[int]:
-        """Decode frames `first` to `last` and give those that cannot be, or only with errors."""
+    def damaged(
+        self, first: int = 0, last: int | None = None, *, stopped: threading.Event | None = None
+    ) -> list[int]:
+        """Decode frames `first` to `last` and give those that cannot be, or only with errors.
+
+        Once `stopped` is set it returns at once, and what it gives is of no use.
+        """
         last = self.index.frame_count - 1 if last is None else last
         whole = np.zeros(last - first + 1, bool)
         for number, frame in self._decoded_from(first):
-            if number > last:
+            if number > last or (stopped is not None and stopped.is_set()):
                 break
             if number >= first:
                 whole[number - first] = not frame.is_corrupt

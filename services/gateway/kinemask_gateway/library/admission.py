@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -112,7 +113,11 @@ class Admission:
     ) -> Candidate:
         keys = VideoKeys.of(video_id, upload.file_name)
         async with self._store.local(keys.source) as path:
-            found = await self._decoding.run(self._look, path, salvage)
+            stopped = threading.Event()
+            try:
+                found = await self._decoding.run(self._look, path, salvage, stopped)
+            finally:
+                stopped.set()  # a client that has gone waits for nothing
         await self._store.put(keys.index, found.inspection.index.to_bytes())
         await self._store.put(keys.thumbnail, found.thumbnail.jpeg)
         file = FileFacts(upload.file_name, found.inspection.media_type, upload.size_bytes, digest)
@@ -128,8 +133,8 @@ class Admission:
         )
         return Candidate(video, found.thumbnail.frame_index)
 
-    def _look(self, path: Path, salvage: bool) -> _Found:
-        found = inspect(path, max_pixels=self._max_pixels, salvage=salvage)
+    def _look(self, path: Path, salvage: bool, stopped: threading.Event) -> _Found:
+        found = inspect(path, max_pixels=self._max_pixels, salvage=salvage, stopped=stopped)
         return _Found(found, thumbnail_of(path, found.index, self._max_pixels))
 
 

@@ -6,6 +6,7 @@ FFmpeg read another file or an address.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,8 +53,17 @@ class Inspection:
     media_type: str
 
 
-def inspect(path: Path, *, max_pixels: int, salvage: bool, whole: bool = False) -> Inspection:
+def inspect(
+    path: Path,
+    *,
+    max_pixels: int,
+    salvage: bool,
+    whole: bool = False,
+    stopped: threading.Event | None = None,
+) -> Inspection:
     """Look into a file; `whole`: decode all of it, however long it is.
+
+    Once `stopped` is set it ends soon, and its result is of no use.
 
     Raises:
         ServiceError: INVALID_ARGUMENT with reason NOT_A_VIDEO, NO_VIDEO_TRACK, NO_FRAMES,
@@ -74,7 +84,7 @@ def inspect(path: Path, *, max_pixels: int, salvage: bool, whole: bool = False) 
     pixels = facts.width * facts.height * count
     suspect = bool(missing or indexed.damage)
     exact = whole or pixels <= _FULL_LOOK_PIXELS or (salvage and suspect)
-    bad = reader.damaged() if exact else _sampled(reader, count)
+    bad = reader.damaged(stopped=stopped) if exact else _sampled(reader, count)
     facts = replace(facts, damage=_spans(bad), frame_count_exact=exact)
     if (bad or suspect) and not salvage:
         raise _refused("DAMAGED", _complaint(facts, missing, indexed.damage))

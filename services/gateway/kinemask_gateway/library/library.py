@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -165,10 +166,19 @@ class Library:
         if self._probing.locked():
             what = "another video is being looked through; try again"
             raise errors.exhausted(what, "TOO_MANY_PROBES", _RETRY_PROBE_S)
+        stopped = threading.Event()
         async with self._probing, self.open(video_id) as stored:
-            found = await self.in_thread(
-                inspect, stored.path, max_pixels=self._max_pixels, salvage=True, whole=True
-            )
+            try:
+                found = await self.in_thread(
+                    inspect,
+                    stored.path,
+                    max_pixels=self._max_pixels,
+                    salvage=True,
+                    whole=True,
+                    stopped=stopped,
+                )
+            finally:
+                stopped.set()  # a client that has gone waits for nothing
         # The frames keep their numbers: jobs and sessions name them.
         facts = replace(found.facts, frame_count=stored.index.frame_count)
         async with self.database.connection() as connection:
