@@ -1,0 +1,49 @@
+"""The faces service: what it registers, warms up and frees."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+from kinemask.v1 import faces_pb2_grpc
+from kinemask_chassis.server import Service
+
+from kinemask_faces.engines.registry import FaceModels, load_models
+from kinemask_faces.looking import FaceLooker
+from kinemask_faces.runner import ModelRunner
+from kinemask_faces.servicer import FacesServicer
+from kinemask_faces.settings import FacesSettings
+
+
+class FacesService(Service[FacesSettings]):
+    """Whose face it is. `models` replaces those of the settings, in tests and benchmarks."""
+
+    name = "faces"
+    rpc_services = ("kinemask.v1.FacesService",)
+
+    def __init__(self, settings: FacesSettings, models: FaceModels | None = None) -> None:
+        """Raises WrongWeightsError, FileNotFoundError or ValueError; see `load_models`."""
+        super().__init__(settings)
+        models = models or load_models(settings.files)
+        self._executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="faces")
+        self.runners = {
+            name: ModelRunner(model, settings.batching, self.metrics.queue(name))
+            for name, model in models.models.items()
+        }
+        looker = FaceLooker(self._executor, settings.max_pixels, settings.faces_max_in_work)
+        self.servicer = FacesServicer(  # type: ignore[abstract]  # what is not built yet is UNIMPLEMENTED
+            models, self.runners, looker
+        )
+
+    def register(self, server: grpc.aio.Server) -> None:
+        faces_pb2_grpc.add_FacesServiceServicer_to_server(self.servicer, server)
+
+    async def warm_up(self) -> None:
+        """Pay every model's first-call costs."""
+        for runner in self.runners.values():
+            await runner.warm_up()
+
+    async def close(self) -> None:
+        for runner in self.runners.values():
+            await runner.close()
+        self._executor.shutdown(wait=False, cancel_futures=True)
