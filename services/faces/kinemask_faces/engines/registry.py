@@ -117,13 +117,16 @@ def load_models(files: ModelFiles) -> FaceModels:
 def _missing(files: ModelFiles) -> list[Missing]:
     found = []
     if files.sface is None:
-        how = "name the file of SFace's weights (kinemask models pull sface fetches it)"
+        how = "KINEMASK_FACES_SFACE must name the file of SFace's weights"
         found.append(Missing(YUNET_SFACE, "WEIGHTS_MISSING", how))
     if files.scrfd is None or files.arcface is None:
-        how = "name the files of SCRFD's and ArcFace's weights"
+        how = "KINEMASK_FACES_SCRFD and KINEMASK_FACES_ARCFACE must name their weights' files"
         found.append(Missing(SCRFD_ARCFACE, "WEIGHTS_MISSING", how))
     elif not files.accept_noncommercial_licence:
-        how = "its weights are for non-commercial use only; accept that in the service's settings"
+        how = (
+            "its weights are for non-commercial use only: if that is your use, set "
+            "KINEMASK_FACES_ACCEPT_NONCOMMERCIAL_LICENCE=true"
+        )
         found.append(Missing(SCRFD_ARCFACE, "LICENCE_NOT_ACCEPTED", how))
     return found
 
