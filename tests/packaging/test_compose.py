@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
 import yaml
+from kinemask.cli.up.services import DEFAULT_PORTS
+from kinemask_gateway.jobs.settings import WorkerSettings
 
 from tests.packaging.conftest import ROOT, SERVICES, load_as
 from tests.packaging.dockerfile import read_dockerfile
@@ -26,8 +29,18 @@ def _filled(text: object) -> str:
     return filled
 
 
-def test_it_has_every_service_and_the_database(compose: dict[str, Any]) -> None:
-    assert set(compose["services"]) == {*SERVICES, "postgres"}
+def test_it_has_every_service_workers_and_the_database(compose: dict[str, Any]) -> None:
+    assert set(compose["services"]) == {*SERVICES, "worker", "postgres"}
+
+
+def test_a_worker_is_the_gateways_image_and_shares_its_videos(compose: dict[str, Any]) -> None:
+    worker, gateway = compose["services"]["worker"], compose["services"]["gateway"]
+    assert (worker["build"], worker["volumes"]) == (gateway["build"], gateway["volumes"])
+    assert find_spec(worker["command"][-1]) is not None
+    own = {"KINEMASK_PORT": DEFAULT_PORTS["worker"], "KINEMASK_METRICS_PORT": 51056}
+    assert worker["environment"] == gateway["environment"] | own
+    fields = {f"KINEMASK_{name.upper()}" for name in WorkerSettings.model_fields}
+    assert worker["environment"].keys() <= fields
 
 
 @each_service
@@ -59,7 +72,7 @@ def test_the_gateway_knows_every_other_service_by_its_port(compose: dict[str, An
         image = read_dockerfile(ROOT / "services" / service / "Dockerfile")[1].environment
         target = f"dns:///{service}:{image['KINEMASK_PORT']}"
         assert told[f"KINEMASK_{service.upper()}_ADDRESSES"] == target
-    wanted = {service: {"condition": "service_healthy"} for service in inner}
+    wanted = {name: {"condition": "service_healthy"} for name in (*inner, "postgres")}
     assert compose["services"]["gateway"]["depends_on"] == wanted
 
 
@@ -80,7 +93,7 @@ def test_only_the_gateway_reaches_out_of_the_inner_network(compose: dict[str, An
         assert entry["networks"] == (["inner", "outer"] if name == "gateway" else ["inner"])
 
 
-@each_service
+@pytest.mark.parametrize("service", [*SERVICES, "worker"])
 def test_a_service_can_write_only_where_it_should(compose: dict[str, Any], service: str) -> None:
     entry = compose["services"][service]
     assert entry["read_only"] and entry["cap_drop"] == ["ALL"] and entry["tmpfs"] == ["/tmp"]
