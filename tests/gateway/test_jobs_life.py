@@ -213,3 +213,13 @@ async def test_too_many_jobs_are_refused(url: str, tmp_path: Path, clip_bytes: b
         await asyncio.gather(*(queued(library, video_id) for _ in range(2)))
         code, reason = await refused(library.jobs.CreateTrackJob(counting(video_id)))
         assert (code, reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_JOBS")
+
+
+async def test_a_gateway_that_leaves_sends_watchers_elsewhere(
+    library: LibraryCalls, video_id: str
+) -> None:
+    job_id = await queued(library, video_id)
+    watch = library.jobs.WatchJob(pb.WatchJobRequest(job_id=job_id))
+    assert (await watch.read()).job.state == pb.JOB_STATE_QUEUED
+    await library.service.on_drain(10.0)
+    assert (await refused(watch.read()))[0] is grpc.StatusCode.UNAVAILABLE

@@ -75,7 +75,9 @@ class GatewayService(Service[GatewaySettings]):
             self._sweeping = asyncio.create_task(self._sweep(self.stored))
 
     async def on_drain(self, grace_s: float) -> None:
-        """Hand every live stream its resume token."""
+        """Hand every live stream its resume token; send those who watch jobs elsewhere."""
+        if self.stored is not None:
+            self.stored.leaving.set()
         await self.streams.drain(grace_s)
 
     async def close(self) -> None:

@@ -74,14 +74,20 @@ class Videos:
         finish = pb.FinishUploadRequest(
             upload_id=upload.upload_id, damage_policy=policy, request_id=uuid.uuid4().hex
         )
-        return self._single(
-            "FinishUpload", finish, lambda answer: _decode.video(answer.video), _FINISH_WITHIN_S
-        )
+        done: list[StoredVideo] = []
+
+        def step() -> int | None:
+            # Its request id makes a repeat safe, also if only the answer was lost.
+            done[:] = [self._single("FinishUpload", finish, _video, _FINISH_WITHIN_S)]
+            return None
+
+        until_done(step)
+        return done[0]
 
     def get(self, video_id: str) -> StoredVideo:
         """One video."""
         request = pb.GetVideoRequest(video_id=video_id)
-        return self._single("GetVideo", request, lambda answer: _decode.video(answer.video))
+        return self._single("GetVideo", request, _video)
 
     def list(
         self, *, name_contains: str = "", sha256: str = "", include_renders: bool = False
@@ -110,7 +116,7 @@ class Videos:
             request.display_name = name
         if metadata is not None:
             request.metadata.CopyFrom(_struct(metadata))
-        return self._single("UpdateVideo", request, lambda answer: _decode.video(answer.video))
+        return self._single("UpdateVideo", request, _video)
 
     def delete(self, video_id: str, *, force: bool = False) -> None:
         """Remove a video for good; `force` cancels the jobs that use it."""
@@ -225,6 +231,10 @@ def _messages(
     for at, data in chunks_of(path, offset, on_bytes, total):
         chunk = pb.FileChunk(offset=at, data=data, crc32=zlib.crc32(data))
         yield pb.UploadChunksRequest(chunk=chunk)
+
+
+def _video(answer: Any) -> StoredVideo:
+    return _decode.video(answer.video)
 
 
 def _upload(answer: Any) -> pb.Upload:

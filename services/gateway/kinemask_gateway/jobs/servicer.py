@@ -37,6 +37,7 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
     def __init__(self, parts: StoredParts, kinds: tuple[JobKind, ...], max_queued: int) -> None:
         self._database = parts.database
         self._store = parts.library.store
+        self._leaving = parts.leaving
         self._creation = Creation(parts.queue, kinds, max_queued)
         parts.deletion.before_delete(release_video)
 
@@ -72,6 +73,8 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
                 yield pb.WatchJobResponse(job=whole or job_message(job))
             if job.state.is_finished:
                 return
+            if self._leaving.is_set():
+                raise errors.unavailable("this replica is leaving", reason="SHUTTING_DOWN")
             await asyncio.sleep(_LOOK_EVERY_S)
 
     async def CancelJob(self, request: pb.CancelJobRequest, context: Any) -> pb.CancelJobResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from importlib import resources
 from pathlib import Path
 
@@ -36,6 +37,8 @@ class StoredParts:
         self.library = Library(self.database, store, limits, settings.max_pixels)
         self.deletion = Deletion(self.database, store)
         self.queue = JobQueue(self.database, settings.worker_stale_s)
+        self.leaving = asyncio.Event()
+        """Set once this process drains: who watches is to go elsewhere."""
 
     async def open(self) -> None:
         """Connect, and bring the tables up to date.
