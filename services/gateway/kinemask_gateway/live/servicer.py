@@ -10,6 +10,8 @@ import grpc
 from kinemask.v1 import (
     detector_pb2,
     detector_pb2_grpc,
+    faces_pb2,
+    faces_pb2_grpc,
     live_pb2,
     live_pb2_grpc,
     media_pb2,
@@ -106,4 +108,8 @@ async def _models(pool: ReplicaPool) -> list[media_pb2.ModelInfo]:
         tracker = tracker_pb2_grpc.TrackerServiceStub(channel)
         known = await tracker.ListAlgorithms(tracker_pb2.ListAlgorithmsRequest(), **options)
         return list(known.algorithms)
+    if pool.service == "faces":
+        faces = faces_pb2_grpc.FacesServiceStub(channel)
+        asked = faces_pb2.FacesServiceListModelsRequest()
+        return list((await faces.ListModels(asked, **options)).models)
     return []
