@@ -89,12 +89,12 @@ def source(picture: np.ndarray, **fields: object) -> faces_pb2.FaceSource:
 
 @asynccontextmanager
 async def serving_faces(
-    model: DiscModel, **settings: float
+    model: DiscModel, **settings: float | str
 ) -> AsyncIterator[faces_pb2_grpc.FacesServiceAsyncStub]:
-    """A service on a free port until the block ends."""
+    """A service on a free port until the block ends; without galleries unless told."""
     missing = Missing("yunet-sface", "WEIGHTS_MISSING", "name the file")
     service = FacesService(
-        FacesSettings(port=0, **settings),  # type: ignore[arg-type]  # whatever a test names
+        FacesSettings(port=0, **{"faces_galleries": "off", **settings}),  # type: ignore[arg-type]  # whatever a test names
         FaceModels({model.info.name: model}, (missing,)),
     )
     async with (

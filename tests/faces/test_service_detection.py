@@ -177,7 +177,6 @@ async def test_verification(stub: Stub, second: faces_pb2.FaceSource, same: bool
             "OUTSIDE_FRAME",
             id="a box outside",
         ),
-        pytest.param(faces_pb2.FaceSource(face_token=b"x"), "INVALID_FIELD", id="a made-up token"),
     ],
 )
 async def test_a_picture_without_a_usable_face_is_named(
@@ -214,10 +213,11 @@ async def test_models_are_listed_with_those_that_are_missing(stub: Stub) -> None
     assert not missing.ready and missing.reason == "name the file"
 
 
-async def test_what_needs_a_gallery_is_unimplemented(stub: Stub) -> None:
+async def test_what_needs_a_gallery_says_that_there_are_none(stub: Stub) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.CreateGallery(faces_pb2.CreateGalleryRequest())
-    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert reason(caught.value) == "NO_GALLERIES"
 
 
 def test_wrong_weights_refuse_to_start(tmp_path: Path) -> None:

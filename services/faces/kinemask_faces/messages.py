@@ -19,7 +19,7 @@ _LICENCES = {
     "yunet-sface": "Apache-2.0",
     "scrfd-arcface": "non-commercial use only",
 }
-_PROBLEMS = {
+PROBLEMS = {
     FaceProblem.TOO_SMALL: faces_pb2.FACE_PROBLEM_TOO_SMALL,
     FaceProblem.TOO_BLURRED: faces_pb2.FACE_PROBLEM_TOO_BLURRED,
     FaceProblem.TURNED_AWAY: faces_pb2.FACE_PROBLEM_TURNED_AWAY,
@@ -105,7 +105,7 @@ def who(choice: Chosen) -> media_pb2.ServiceInfo:
 def _quality_to_message(quality: FaceQuality) -> faces_pb2.FaceQuality:
     problem = faces_pb2.FACE_PROBLEM_UNSPECIFIED
     if quality.problem is not None:
-        problem = _PROBLEMS[quality.problem]
+        problem = PROBLEMS[quality.problem]
     return faces_pb2.FaceQuality(
         score=quality.score,
         size_px=quality.size_px,

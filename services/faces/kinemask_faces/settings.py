@@ -19,6 +19,18 @@ class FacesSettings(ChassisSettings):
     port: int = Field(
         default=50054, ge=0, le=65535, description="Port of the gRPC server; 0 picks a free one."
     )
+    faces_galleries: Literal["on", "off"] = Field(
+        default="on",
+        description="Keep galleries of people: on, or off to find and compare faces only.",
+    )
+    database_url: str = Field(
+        default="",
+        description="PostgreSQL with pgvector for the galleries, as "
+        "postgresql://USER:PASSWORD@HOST:PORT/DATABASE; unset: one embedded in the data folder.",
+    )
+    faces_database_connections: int = Field(
+        default=8, ge=2, le=200, description="Connections to the database at most."
+    )
     faces_yunet: Path | None = Field(
         default=None, description="File of YuNet's weights; by default the packaged ones."
     )
