@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from kinemask.cli.detect import detect
+from kinemask.cli.faces.commands import faces
 from kinemask.cli.info import engines, version
 from kinemask.cli.segment import segment
 from kinemask.cli.stored.jobs import jobs
@@ -21,5 +22,5 @@ app = typer.Typer(
 )
 for _command in (track, detect, segment, up, engines, version):
     app.command()(_command)
-for _group, _name in ((videos, "videos"), (jobs, "jobs")):
+for _group, _name in ((faces, "faces"), (videos, "videos"), (jobs, "jobs")):
     app.add_typer(_group, name=_name)

@@ -17,7 +17,6 @@ from kinemask.cli.options import (
     Server,
     Texts,
     Threshold,
-    check_target,
 )
 
 if TYPE_CHECKING:
@@ -55,12 +54,12 @@ def detect(
 
     Exit codes: 0 found, 1 failed, 2 cannot be done as asked, 3 nothing found in any picture.
     """
-    from kinemask.cli.pictures import read_picture
+    from kinemask.cli.pictures import picture_targets, read_picture
     from kinemask.cli.server import gateway
 
     if not text:
         raise usage_error("what is to be found?", "--text face")
-    targets = _targets(images, output, overwrite)
+    targets = picture_targets(images, output, overwrite)
     found: list[Detections] = []
     pictures = [read_picture(path) for path in images]
     with gateway(server, ("detector",), debug=debug) as client:
@@ -73,24 +72,6 @@ def detect(
             _draw(picture, target, detections)
     _print(images, found, targets, as_json)
     return OK if allow_empty or any(found) else NOTHING_FOUND
-
-
-def _targets(images: list[Path], output: Path | None, overwrite: bool) -> list[Path | None]:
-    from kinemask.cli.pictures import PICTURE_ENDINGS
-
-    if output is None:
-        return [None] * len(images)
-    if len(images) == 1 and not output.is_dir():
-        check_target(output, PICTURE_ENDINGS, overwrite, images)
-        return [output]
-    if not output.is_dir():
-        raise usage_error(f"{output}: expected a folder, for {len(images)} pictures")
-    targets: list[Path | None] = [output / f"{path.stem}.jpg" for path in images]
-    if len(set(targets)) < len(targets):
-        raise usage_error(f"{output}: pictures of the same name would replace one another there")
-    for target in targets:
-        check_target(target or output, PICTURE_ENDINGS, overwrite, images)
-    return targets
 
 
 def _draw(picture: RgbImage, target: Path, detections: Detections) -> None:

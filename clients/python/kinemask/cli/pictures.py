@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kinemask.cli.failures import CommandError, usage_error
+from kinemask.cli.options import check_target
 from kinemask.cli.output import replacing
 
 if TYPE_CHECKING:
@@ -37,3 +38,24 @@ def write_picture(path: Path, image: RgbImage) -> None:
     encode = encode_png if path.suffix.lower() == ".png" else encode_jpeg
     with replacing(path) as file:
         file.write(encode(image))
+
+
+def picture_targets(images: list[Path], output: Path | None, overwrite: bool) -> list[Path | None]:
+    """Where each drawn picture goes: one file, or a folder for several; None without `output`.
+
+    Raises:
+        CommandError: it cannot be written there.
+    """
+    if output is None:
+        return [None] * len(images)
+    if len(images) == 1 and not output.is_dir():
+        check_target(output, PICTURE_ENDINGS, overwrite, images)
+        return [output]
+    if not output.is_dir():
+        raise usage_error(f"{output}: expected a folder, for {len(images)} pictures")
+    targets: list[Path | None] = [output / f"{path.stem}.jpg" for path in images]
+    if len(set(targets)) < len(targets):
+        raise usage_error(f"{output}: pictures of the same name would replace one another there")
+    for target in targets:
+        check_target(target or output, PICTURE_ENDINGS, overwrite, images)
+    return targets

@@ -116,7 +116,7 @@ class AsyncClient:
         return await self._call(_operations.services(), timeout_s)
 
     async def models(
-        self, service: Literal["detector", "segmenter"], *, timeout_s: float | None = None
+        self, service: Literal["detector", "segmenter", "faces"], *, timeout_s: float | None = None
     ) -> list[types.ModelInfo]:
         """The models a service can run, the default first, and whether each is ready."""
         return await self._call(_operations.models(service), timeout_s)

@@ -20,6 +20,8 @@ from kinemask.errors import (
 from kinemask.v1 import (
     detector_pb2,
     detector_pb2_grpc,
+    faces_pb2,
+    faces_pb2_grpc,
     live_pb2,
     live_pb2_grpc,
     segmenter_pb2,
@@ -106,7 +108,7 @@ def services() -> Operation[types.Services]:
     return Operation(stub, "ListServices", request, lambda found, _: _decode.services(found))
 
 
-def models(service: Literal["detector", "segmenter"]) -> Operation[list[types.ModelInfo]]:
+def models(service: Literal["detector", "segmenter", "faces"]) -> Operation[list[types.ModelInfo]]:
     """ListModels of one service."""
 
     def decode(
@@ -120,7 +122,10 @@ def models(service: Literal["detector", "segmenter"]) -> Operation[list[types.Mo
     if service == "segmenter":
         asked = segmenter_pb2.SegmenterServiceListModelsRequest()
         return Operation(segmenter_pb2_grpc.SegmenterServiceStub, "ListModels", asked, decode)
-    raise ValueError(f"service: expected detector or segmenter, found {service!r}")
+    if service == "faces":
+        faces = faces_pb2.FacesServiceListModelsRequest()
+        return Operation(faces_pb2_grpc.FacesServiceStub, "ListModels", faces, decode)
+    raise ValueError(f"service: expected detector, segmenter or faces, found {service!r}")
 
 
 def health(service: str) -> Operation[str]:

@@ -18,6 +18,7 @@ from kinemask.client._sync_streams import LiveStream, TrackStream, VideoStream
 from kinemask.errors import KinemaskError, StreamClosedError, from_grpc
 
 if TYPE_CHECKING:
+    from kinemask.faces import Faces
     from kinemask.stored import Jobs, Videos
     from kinemask.stored._calls import Calls
     from kinemask.types import ImageLike
@@ -107,7 +108,7 @@ class Client:
         return self._call(_operations.services(), timeout_s)
 
     def models(
-        self, service: Literal["detector", "segmenter"], *, timeout_s: float | None = None
+        self, service: Literal["detector", "segmenter", "faces"], *, timeout_s: float | None = None
     ) -> list[types.ModelInfo]:
         """The models a service can run, the default first, and whether each is ready."""
         return self._call(_operations.models(service), timeout_s)
@@ -277,6 +278,13 @@ class Client:
         from kinemask.stored import Jobs
 
         return Jobs(self._stored_calls())
+
+    @property
+    def faces(self) -> Faces:
+        """Faces, and galleries of people."""
+        from kinemask.faces import Faces
+
+        return Faces(self._stored_calls())
 
     def _stored_calls(self) -> Calls:
         from kinemask.stored._calls import Calls

@@ -1,0 +1,1 @@
+"""`kinemask faces`: people in galleries, and pictures of them."""
