@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import psycopg
 import psycopg.conninfo
@@ -16,11 +16,17 @@ from psycopg import errors as pg
 from kinemask_chassis import errors
 from kinemask_chassis.database.embedded import start_embedded
 from kinemask_chassis.database.migrations import migrate
+from kinemask_chassis.database.settling import Fate, fate_of, transaction_id
 
 Connection: TypeAlias = "psycopg.AsyncConnection[Any]"
+Result = TypeVar("Result")
 
 _RETRY_AFTER_S = 1.0
 _CONNECT_TIMEOUT_S = 10
+_SETTLE_S = 60.0
+# Two transactions that wait for each other: Postgres ends one of them, which may begin again.
+_COLLISIONS = (pg.DeadlockDetected, pg.SerializationFailure)
+_ATTEMPTS = 5
 
 
 class Database:
@@ -112,6 +118,56 @@ class Database:
             async with self._pool.connection() as connection:
                 yield connection
 
+    async def connect_alone(self) -> Connection:
+        """A connection apart from the pool, without transactions; the caller closes it.
+
+        For what takes minutes, or lasts as long as the connection: settings, advisory locks.
+
+        Raises:
+            ServiceError: UNAVAILABLE.
+        """
+        with _explained():
+            return await psycopg.AsyncConnection.connect(
+                self.conninfo, autocommit=True, connect_timeout=_CONNECT_TIMEOUT_S
+            )
+
+    async def write(self, work: Callable[[Connection], Awaitable[Result]]) -> Result:
+        """Do `work` in a transaction, as a whole or not at all, and know which of the two it was.
+
+        If the database goes away while it commits, this waits until it can say what became of the
+        transaction. `work` may be done more than once: it should change nothing but the database.
+
+        Raises:
+            ServiceError: as `connection`, and then nothing is stored; or UNAVAILABLE, reason
+                COMMIT_UNKNOWN: the database did not come back within a minute to say.
+        """
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return await self._write(work)
+            except _COLLISIONS:
+                continue
+        return await self._write(work)
+
+    async def _write(self, work: Callable[[Connection], Awaitable[Result]]) -> Result:
+        if self._pool is None:
+            raise errors.unavailable("the service is starting", reason="DATABASE_UNAVAILABLE")
+        transaction: str | None = None
+        with _explained():
+            try:
+                async with self._pool.connection() as connection:
+                    result = await work(connection)
+                    transaction = await transaction_id(connection)
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                if transaction is None or isinstance(error, (pg.DiskFull, *_COLLISIONS)):
+                    raise
+                # It broke while it committed.
+                fate = await fate_of(self.connection, transaction, _SETTLE_S)
+                if fate is Fate.UNKNOWN:
+                    raise _unknown() from error
+                if fate is Fate.UNDONE:
+                    raise
+        return result
+
     async def close(self) -> None:
         """Close every connection. Idempotent."""
         if self._pool is not None:
@@ -128,6 +184,15 @@ class Database:
         return f"{host}:{port}/{parts.get('dbname') or ''}"
 
 
+def _unknown() -> errors.ServiceError:
+    return errors.unavailable(
+        "the database went away while it stored this and has not come back; it may be stored: ask "
+        "again, with the same request_id if there was one",
+        reason="COMMIT_UNKNOWN",
+        retry_after_s=_RETRY_AFTER_S,
+    )
+
+
 class _explained:
     """Turns what psycopg raises into ServiceErrors; faults of a query stay as they are."""
 
@@ -135,6 +200,8 @@ class _explained:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, _COLLISIONS):
+            return  # for whoever can do it again
         if isinstance(error, pg.DiskFull):
             what = "the database's disk is full; nothing was written"
             raise errors.exhausted(what, "DISK_FULL") from error

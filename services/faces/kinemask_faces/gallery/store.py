@@ -12,13 +12,17 @@ A change in the servicer is:
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import TypeVar
 
 from kinemask_chassis.database import Connection, Database
+from kinemask_chassis.database.sql import change, one
+from psycopg import errors as pg
 
-from kinemask_faces.crops import FaceCrop
+from kinemask_faces.gallery import answers, searching, spaces, strangers
 from kinemask_faces.gallery.records import (
     Done,
     Match,
@@ -29,20 +33,35 @@ from kinemask_faces.gallery.records import (
     StrangerOutcome,
     StrangerRules,
 )
+from kinemask_faces.gallery.reembedding import EmbedCrops, reembed
+from kinemask_faces.gallery.searching import SearchRules
+from kinemask_faces.gallery.upkeep import SearchObserver, Upkeep, UpkeepOptions
 from kinemask_faces.runner import Vector
 
 Result = TypeVar("Result")
 
-EmbedCrops = Callable[[Sequence[FaceCrop]], Awaitable[Sequence[Vector | None]]]
-"""A vector a crop, None where the model cannot embed it."""
+_SCHEMA = "faces"
+_MIGRATIONS = Path(__file__).parent.parent / "migrations"
+_SECRET_BYTES = 32
 
 
 class GalleryStore:
     """Galleries in one database. Any number of stores, in any number of processes, may share it."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self,
+        database: Database,
+        options: UpkeepOptions | None = None,
+        observer: SearchObserver | None = None,
+    ) -> None:
         """`database` is opened and closed by the caller."""
         self._database = database
+        self._upkeep = Upkeep(database, options or UpkeepOptions(), observer)
+
+    @property
+    def upkeep(self) -> Upkeep:
+        """What is done in the background."""
+        return self._upkeep
 
     async def open(self) -> None:
         """Bring the tables up to date, and begin to look after them in the background.
@@ -50,15 +69,27 @@ class GalleryStore:
         Raises:
             ServiceError: UNAVAILABLE.
         """
-        raise NotImplementedError
+        await self._database.migrate(_SCHEMA, _MIGRATIONS)
+        self._upkeep.start()
 
     async def close(self) -> None:
         """End what runs in the background. Idempotent."""
-        raise NotImplementedError
+        await self._upkeep.close()
 
     async def secret(self, name: str) -> bytes:
         """32 random bytes, the same for every replica; made when first asked for."""
-        raise NotImplementedError
+
+        async def work(connection: Connection) -> bytes:
+            await change(
+                connection,
+                "INSERT INTO faces.secrets VALUES (%s, %s) ON CONFLICT DO NOTHING",
+                (name, secrets.token_bytes(_SECRET_BYTES)),
+            )
+            row = await one(connection, "SELECT value FROM faces.secrets WHERE name = %s", (name,))
+            assert row is not None
+            return bytes(row["value"])
+
+        return await self.write(work)
 
     def read(self) -> AbstractAsyncContextManager[Connection]:
         """A transaction that reads.
@@ -66,7 +97,7 @@ class GalleryStore:
         Raises:
             ServiceError: UNAVAILABLE, reason DATABASE_UNAVAILABLE, with RetryInfo.
         """
-        raise NotImplementedError
+        return self._database.connection()
 
     async def write(self, work: Callable[[Connection], Awaitable[Result]]) -> Result:
         """Do `work` in a transaction, as a whole or not at all.
@@ -79,7 +110,7 @@ class GalleryStore:
                 DATABASE_UNAVAILABLE: nothing is stored; reason COMMIT_UNKNOWN: the database did not
                 come back within a minute to say.
         """
-        raise NotImplementedError
+        return await self._database.write(work)
 
     async def once(self, key: RequestKey, work: Callable[[Connection], Awaitable[Done]]) -> bytes:
         """`write`, but a request that came before within 24 hours only gets its first answer again.
@@ -90,7 +121,27 @@ class GalleryStore:
             ServiceError: as `write`; INVALID_ARGUMENT, reason REQUEST_ID_REUSED: it came with
                 other content; NOT_FOUND, reason DELETED_SINCE: what the answer told of was deleted.
         """
-        raise NotImplementedError
+
+        async def work_once(connection: Connection) -> bytes:
+            known = await answers.recall(connection, key)
+            if known is not None:
+                return known
+            done = await work(connection)
+            await answers.remember(connection, key, done)
+            return done.answer
+
+        return await self.write(work_once)
+
+    async def recall(self, key: RequestKey) -> bytes | None:
+        """The answer that a request got before: look here before work that `once` would waste.
+
+        Raises:
+            ServiceError: as `once`.
+        """
+        if not key.request_id:
+            return None
+        async with self.read() as connection:
+            return await answers.recall(connection, key)
 
     async def search(
         self,
@@ -107,9 +158,21 @@ class GalleryStore:
         any of their samples, if that similarity is at least `very_like`.
 
         Raises:
-            ServiceError: NOT_FOUND (gallery), FAILED_PRECONDITION, reason NOT_EMBEDDED, UNAVAILABLE.
+            ServiceError: NOT_FOUND (gallery); FAILED_PRECONDITION, reason NOT_EMBEDDED;
+                UNAVAILABLE.
         """
-        raise NotImplementedError
+        try:
+            async with self.read() as connection:
+                space = await spaces.to_search(connection, gallery_id, model)
+                rules = SearchRules(very_like, count)
+                found = await searching.search(connection, space, vectors, rules)
+        except pg.UndefinedTable:  # the gallery, or the model, went while this read
+            async with self.read() as connection:
+                space = await spaces.to_search(connection, gallery_id, model)
+            raise
+        if space.indexed:
+            self._upkeep.sample_recall(space, vectors)
+        return found
 
     async def settle_stranger(
         self,
@@ -125,12 +188,18 @@ class GalleryStore:
 
         So however many replicas see a new stranger at the same moment, one is made. A face of a
         known stranger is kept as a sample of theirs, until there are enough, then in the place of a
-        poorer one. `face.person_id` is ignored.
+        poorer one. `face.person_id` is ignored. Within a transaction: `strangers.settle`.
 
         Raises:
-            ServiceError: as `search`, and as `samples.enrol`.
+            ServiceError: as `search`.
+            ModelsChangedError: as `samples.enrol`.
         """
-        raise NotImplementedError
+        search = SearchRules(very_like, count)
+
+        async def work(connection: Connection) -> StrangerOutcome:
+            return await strangers.settle(connection, gallery_id, model, face, rules, search)
+
+        return await self.write(work)
 
     def reembed(
         self, gallery_id: str, model: ModelKey, embed: EmbedCrops
@@ -145,4 +214,4 @@ class GalleryStore:
             ServiceError: NOT_FOUND (gallery), ABORTED, reason REEMBEDDING, with RetryInfo: another
                 call is at it; UNAVAILABLE.
         """
-        raise NotImplementedError
+        return reembed(self._database, gallery_id, model, embed)
