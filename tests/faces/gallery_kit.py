@@ -105,7 +105,7 @@ async def rows(store: GalleryStore, table: str) -> int:
     """How many a table of the schema has."""
     async with store.read() as connection:
         name = f"SELECT count(*) AS n FROM faces.{table}"
-        return int((await many(connection, name))[0]["n"])  # type: ignore[arg-type]  # made here
+        return int((await many(connection, name))[0]["n"])
 
 
 async def vector_rows(store: GalleryStore) -> int:
