@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass
 
@@ -66,6 +67,7 @@ async def open_pipeline(
     stages = _build(effective, state.book, downstream, settings)
     services: list[live_pb2.StageService] = []
     try:
+        await asyncio.gather(*(downstream.pools[name].settle() for name in _services(effective)))
         services += await _open_all(stages, state)
     except BaseException:
         await _close(stages)
@@ -122,6 +124,11 @@ def _build(
             lambda result: book.observe(result.frame_id, sightings_of(result)),
         )
     return Stages(detecting, tracking, segmenting, rendering, config.segment.max_objects)
+
+
+def _services(config: live_pb2.StreamConfig) -> list[str]:
+    detect = ["detector", "tracker"] if config.HasField("detect") else []
+    return [*detect, "segmenter"] if config.HasField("segment") else detect
 
 
 def _segment_config(config: live_pb2.StreamConfig) -> segmenter_pb2.SegmentVideoConfig:

@@ -7,6 +7,12 @@ import importlib.util
 from kinemask_segmenter.engines.base import SegmenterEngine
 from kinemask_segmenter.engines.flow import FlowEngine
 from kinemask_segmenter.engines.registry import AbsentModel, EngineSet
+from kinemask_segmenter.engines.sam2.checkpoints import (
+    KNOWN,
+    Checkpoint,
+    default_path,
+    present,
+)
 from kinemask_segmenter.settings import SegmenterSettings
 
 _NEEDS = ("torch", "torchvision", "sam2")
@@ -39,17 +45,6 @@ def installed_engines(settings: SegmenterSettings) -> EngineSet:
 def _sam2_engines(
     settings: SegmenterSettings,
 ) -> tuple[list[SegmenterEngine], list[AbsentModel]]:
-    # Imported here: it loads torch, which takes seconds and may not be installed.
-    from kinemask_segmenter.engines.sam2.engine import Sam2Config, Sam2Engine
-    from kinemask_segmenter.engines.sam2.weights import KNOWN, Checkpoint, default_path, present
-
-    config = Sam2Config(
-        device=settings.sam2_device,
-        input_size_px=settings.sam2_input_size_px,
-        retained_frames=settings.sam2_retained_frames,
-        max_conditioning=settings.sam2_max_conditioning,
-        cached_pictures=settings.sam2_cached_pictures,
-    )
     found = present(settings.models_dir)
     if settings.sam2_checkpoint is not None:
         path = settings.sam2_checkpoint
@@ -65,4 +60,18 @@ def _sam2_engines(
         for known in KNOWN
         if known.name not in here
     ]
-    return [Sam2Engine(checkpoint, config) for checkpoint in found], absent
+    return [_sam2_engine(checkpoint, settings) for checkpoint in found], absent
+
+
+def _sam2_engine(checkpoint: Checkpoint, settings: SegmenterSettings) -> SegmenterEngine:
+    # Imported here: it loads torch, which takes seconds and may not be installed.
+    from kinemask_segmenter.engines.sam2.engine import Sam2Config, Sam2Engine
+
+    config = Sam2Config(
+        device=settings.sam2_device,
+        input_size_px=settings.sam2_input_size_px,
+        retained_frames=settings.sam2_retained_frames,
+        max_conditioning=settings.sam2_max_conditioning,
+        cached_pictures=settings.sam2_cached_pictures,
+    )
+    return Sam2Engine(checkpoint, config)

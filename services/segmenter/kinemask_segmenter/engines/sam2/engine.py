@@ -22,13 +22,13 @@ from kinemask_segmenter.engines.base import (
 from kinemask_segmenter.engines.everything import EverythingOptions
 from kinemask_segmenter.engines.prompting import check_prompts
 from kinemask_segmenter.engines.sam2 import snapshot as snapshots
+from kinemask_segmenter.engines.sam2.checkpoints import Checkpoint
 from kinemask_segmenter.engines.sam2.core import CoreConfig, MemoryPolicy, StreamCore
 from kinemask_segmenter.engines.sam2.everything import segment_everything
 from kinemask_segmenter.engines.sam2.pictures import PictureSegmenter
 from kinemask_segmenter.engines.sam2.pixels import to_input, to_points
 from kinemask_segmenter.engines.sam2.stream import Sam2Stream
 from kinemask_segmenter.engines.sam2.weights import (
-    Checkpoint,
     build,
     state_dict,
     verified_revision,
