@@ -29,6 +29,22 @@ class ObjectMissingError(Exception):
         self.key = key
 
 
+class BlockingReads:
+    """Whole objects for code that is not asyncio's: any thread, and picklable for any process."""
+
+    def __init__(self, store: obstore.store.ObjectStore) -> None:
+        self._store = store
+
+    def get(self, key: str) -> bytes:
+        """A whole object; for small ones. Errors as `ObjectStore.get`."""
+        try:
+            return bytes(obstore.get(self._store, key).bytes())
+        except FileNotFoundError as error:
+            raise ObjectMissingError(key) from error
+        except (BaseError, OSError) as error:
+            raise _explained(error) from error
+
+
 class ObjectStore:
     """Puts, gets, lists and deletes objects. Keys look like `videos/ID/source`.
 
@@ -41,6 +57,7 @@ class ObjectStore:
     def __init__(self, store: obstore.store.ObjectStore, copies: LocalCopies) -> None:
         self._store = store
         self._copies = copies
+        self.blocking = BlockingReads(store)
         self._folder = Path(str(store.prefix)) if isinstance(store, LocalStore) else None
 
     async def put(self, key: str, data: bytes | AsyncIterable[bytes] | Path) -> None:
