@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import shutil
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -138,8 +140,11 @@ class ObjectStore:
         self._copies.forget(keys)
 
     async def delete_below(self, prefix: str) -> None:
-        """Remove every object below a prefix."""
+        """Remove every object below a prefix, and what a killed process left there half-written."""
         await self.delete(*await self.keys(prefix))
+        if self._folder is not None:
+            # Objects on their way are files that a listing passes over.
+            await asyncio.to_thread(shutil.rmtree, self._folder / prefix, ignore_errors=True)
 
     @asynccontextmanager
     async def local(self, key: str) -> AsyncIterator[Path]:
