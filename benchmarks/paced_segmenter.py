@@ -14,7 +14,15 @@ import numpy as np
 from kinemask_chassis.launch import run
 from kinemask_chassis.logs import configure_logging
 from kinemask_chassis.settings import load_settings
-from kinemask_segmenter.engines.base import EngineInfo, Image, ObjectMask, Prompt
+from kinemask_segmenter.engines.base import (
+    EngineInfo,
+    Image,
+    ImageMasks,
+    ObjectMask,
+    Prompt,
+    StreamOptions,
+)
+from kinemask_segmenter.engines.everything import EverythingOptions
 from kinemask_segmenter.engines.registry import EngineSet
 from kinemask_segmenter.service import SegmenterService
 from kinemask_segmenter.settings import SegmenterSettings
@@ -75,18 +83,32 @@ class PacedEngine:
 
     @property
     def info(self) -> EngineInfo:
-        return EngineInfo("paced", "paced", "builtin", "cpu", 1)
+        return EngineInfo("paced", "paced", "builtin", "cpu", 1, "paced")
 
     def warm_up(self) -> None:
         return
 
-    def open_stream(self, height: int, width: int, snapshot: bytes | None = None) -> PacedStream:
+    def options(self, wished: StreamOptions) -> StreamOptions:
+        return StreamOptions(retained_frames=self.info.retained_frames)
+
+    def open_stream(
+        self,
+        height: int,
+        width: int,
+        snapshot: bytes | None = None,
+        options: StreamOptions | None = None,
+    ) -> PacedStream:
         return PacedStream(height, width, self.pace_s)
 
     async def segment_image(
         self, image: Image, prompts: Sequence[Prompt], candidates: int
-    ) -> list[list[ObjectMask]]:
+    ) -> ImageMasks:
         raise NotImplementedError("the paced engine serves streams only")
+
+    async def segment_everything(
+        self, image: Image, options: EverythingOptions
+    ) -> list[ObjectMask]:
+        raise NotImplementedError("the paced engine segments what is prompted")
 
     def close(self) -> None:
         return

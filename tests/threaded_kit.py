@@ -1,9 +1,11 @@
-"""Servers of asyncio for tests that are not: an async context manager in a thread with a loop."""
+"""For tests that are not asyncio's: servers of it in a thread, and waiting for conditions."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Generic, TypeVar
@@ -35,3 +37,15 @@ class InThread(Generic[T]):
         asyncio.run_coroutine_threadsafe(left, self._loop).result(_WITHIN_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_WITHIN_S)
+
+
+def wait_until(holds: Callable[[], object], within_s: float = 30.0) -> None:
+    """Return as soon as `holds()` is true; for tests and callbacks outside of an event loop.
+
+    Raises:
+        AssertionError: it did not become true in time.
+    """
+    deadline = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < deadline, f"not so within {within_s:g} s"
+        time.sleep(0.005)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kinemask_gateway.live.association import (
     FALSE_ALARM_ROUNDS,
-    LEFT_AFTER_FRAMES,
+    LIVE_RULES,
     TOO_LARGE_ROUNDS,
     FoundTrack,
     judge_round,
@@ -118,7 +118,7 @@ def test_an_object_that_left_is_let_go_and_one_prompted_by_hand_is_not() -> None
     book = ObjectBook()
     judge_round(book, [found(1)], [], [], 8)
     book.add_prompted(7, "mine")
-    for frame_id in range(LEFT_AFTER_FRAMES):
+    for frame_id in range(LIVE_RULES.left_after_frames):
         book.observe(frame_id, [Sighting(1, None, 0.0), Sighting(7, None, 0.0)])
     assert judge_round(book, [], [], [], 8).drop_ids == (1,)
     assert set(book.objects) == {7}

@@ -18,10 +18,12 @@ import pytest
 from kinemask import Client
 from kinemask.cli.up import Stack
 from kinemask.v1 import videos_pb2 as pb
+from kinemask_gateway.storage.objects import PART_BYTES
 
 from tests.gateway.library_kit import LibraryCalls, eventually, library_gateway, sha256
 from tests.gateway.test_library_uploads import finish, refused
 from tests.postgres_kit import Postgres
+from tests.threaded_kit import wait_until
 
 MB = 1_000_000
 
@@ -86,21 +88,25 @@ def test_a_gateway_that_is_killed_loses_no_upload(
         "KINEMASK_DATA_DIR": str(tmp_path / "data"),
         "KINEMASK_LIBRARY": "on",
     }
+    parts = tmp_path / "data" / "objects" / "uploads"
     sent: list[int] = []
     with Stack(["gateway"], environment=told) as stack, Client(stack.gateway_address) as client:
         killed = threading.Event()
 
         def kill_once(done: int, total: int) -> None:
             sent.append(done)
-            if done > 25 * MB and not killed.is_set():
+            if done > 31 * MB and not killed.is_set():
                 killed.set()
+                # The third part follows once the second is stored for good.
+                third = f"{2 * PART_BYTES:020d}-*"
+                wait_until(lambda: any(parts.rglob(third)))
                 psutil.Process(stack.process_ids("gateway")[0]).send_signal(signal.SIGKILL)
 
         video = client.videos.upload(path, on_bytes=kill_once)
         assert killed.is_set()
         assert video.sha256 == sha256(path.read_bytes())
         restarted_at = next(b for a, b in pairwise(sent) if b < a)
-        assert restarted_at > 8 * MB  # what was stored was not sent again
+        assert restarted_at > 2 * PART_BYTES  # what was stored was not sent again
         assert [v.video_id for v in client.videos.list()] == [video.video_id]
     objects = [p for p in (tmp_path / "data" / "objects").rglob("*") if p.is_file()]
     assert [p.parts[-3] for p in objects] == ["videos"] * 3

@@ -229,12 +229,13 @@ def _config_with(**fields: object) -> live_pb2.StreamConfig:
         pytest.param(
             _config_with(
                 detect=live_pb2.DetectStage(
-                    options=detector_pb2.DetectOptions(), adaptive=live_pb2.AdaptiveDetection()
+                    options=detector_pb2.DetectOptions(),
+                    adaptive=live_pb2.AdaptiveDetection(min_every_n_frames=9, max_every_n_frames=3),
                 )
             ),
-            "UNIMPLEMENTED",
-            "adaptive",
-            id="a rhythm that is not built yet",
+            "INVALID_ARGUMENT",
+            "max_every_n_frames",
+            id="a rhythm whose most is less than its least",
         ),
         pytest.param(
             prompted(resume_token=b"not a token"), "DATA_LOSS", "resume_token", id="damaged token"

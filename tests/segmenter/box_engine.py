@@ -18,9 +18,12 @@ from kinemask_segmenter.engines.base import (
     EngineInfo,
     FrameGoneError,
     Image,
+    ImageMasks,
     ObjectMask,
     Prompt,
+    StreamOptions,
 )
+from kinemask_segmenter.engines.everything import EverythingOptions
 
 RETAINED = 4
 
@@ -146,24 +149,40 @@ class BoxEngine:
     """See the module."""
 
     def __init__(self, name: str = "boxes") -> None:
-        self.info = EngineInfo(name, name, "builtin", "cpu", RETAINED)
+        self.info = EngineInfo(name, name, "builtin", "cpu", RETAINED, name)
         self.controls = Controls()
 
     def warm_up(self) -> None:
         return
 
-    def open_stream(self, height: int, width: int, snapshot: bytes | None = None) -> BoxStream:
+    def options(self, wished: StreamOptions) -> StreamOptions:
+        return StreamOptions(retained_frames=self.info.retained_frames)
+
+    def open_stream(
+        self,
+        height: int,
+        width: int,
+        snapshot: bytes | None = None,
+        options: StreamOptions | None = None,
+    ) -> BoxStream:
         return BoxStream(self.controls, height, width, snapshot)
 
     async def segment_image(
         self, image: Image, prompts: Sequence[Prompt], candidates: int
-    ) -> list[list[ObjectMask]]:
+    ) -> ImageMasks:
         height, width = image.shape[:2]
         masks = [Followed(box_of(prompt)).mask(height, width) for prompt in prompts]
-        return [
-            [object_mask(p.object_id, mask, 1 / (1 + n)) for n in range(candidates)]
-            for p, mask in zip(prompts, masks, strict=True)
-        ]
+        return ImageMasks(
+            [
+                [object_mask(p.object_id, mask, 1 / (1 + n)) for n in range(candidates)]
+                for p, mask in zip(prompts, masks, strict=True)
+            ]
+        )
+
+    async def segment_everything(
+        self, image: Image, options: EverythingOptions
+    ) -> list[ObjectMask]:
+        raise NotImplementedError("the box engine segments what is prompted")
 
     def close(self) -> None:
         return

@@ -47,7 +47,7 @@ def _overlap(one: Bools, other: Bools) -> float:
 async def test_prompt_covers_the_object(prompt: Prompt) -> None:
     image, truth = _picture()
     engine = FlowEngine(threads=1)
-    (masks,) = await engine.segment_image(image, [prompt], 3)
+    (masks,) = (await engine.segment_image(image, [prompt], 3)).candidates
     assert max(_overlap(each.mask, truth) for each in masks) > 0.85
     assert [each.score for each in masks] == sorted((m.score for m in masks), reverse=True)
     assert all(0 <= each.score <= 1 for each in masks)
@@ -57,7 +57,8 @@ async def test_prompt_covers_the_object(prompt: Prompt) -> None:
 async def test_box_on_a_plain_ground_gives_an_ellipse() -> None:
     engine = FlowEngine(threads=1)
     plain = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
-    ((best, *_),) = await engine.segment_image(plain, [Prompt(1, box_xyxy=(50, 50, 110, 130))], 1)
+    found = await engine.segment_image(plain, [Prompt(1, box_xyxy=(50, 50, 110, 130))], 1)
+    ((best, *_),) = found.candidates
     assert 0.25 * 60 * 80 <= best.area_px <= 60 * 80
     assert best.box_xyxy is not None
     assert best.box_xyxy[0] >= 50
@@ -68,7 +69,7 @@ async def test_prompts_are_answered_in_order_with_at_most_the_candidates_asked_f
     image, _ = _picture()
     engine = FlowEngine(threads=1)
     prompts = [_points((150, 100)), Prompt(9, box_xyxy=(95, 60, 206, 140))]
-    answers = await engine.segment_image(image, prompts, 2)
+    answers = (await engine.segment_image(image, prompts, 2)).candidates
     assert [each[0].object_id for each in answers] == [1, 9]
     assert all(1 <= len(each) <= 2 for each in answers)
     engine.close()

@@ -51,6 +51,11 @@ class DeviceThread:
                 raise self._gone() from None
             raise
 
+    def stop(self) -> None:
+        """Refuse what waits; does not wait for what runs. Idempotent."""
+        self._closed = True
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
     async def close(self) -> None:
         """Refuse what waits and wait for what runs. Idempotent."""
         self._closed = True

@@ -13,11 +13,14 @@ from kinemask_chassis import errors
 from kinemask_chassis.media import decode_image
 
 from kinemask_segmenter.engines.base import ObjectMask, Prompt, SegmenterEngine
+from kinemask_segmenter.engines.everything import EverythingOptions
 from kinemask_segmenter.messages import mask_to_message, prompt_from_message
 from kinemask_segmenter.threads import OffLoop
 
 Request = segmenter_pb2.SegmentImageRequest
 Response = segmenter_pb2.SegmentImageResponse
+EverythingRequest = segmenter_pb2.SegmentEverythingRequest
+EverythingResponse = segmenter_pb2.SegmentEverythingResponse
 
 
 class ImageSegmenter:
@@ -43,14 +46,51 @@ class ImageSegmenter:
                 engine.segment_image(image, prompts, request.candidates or 1)
             )
             inferred_s = time.monotonic()
-            results = await self._off_loop.run(_results, request, found)
+            results = await self._off_loop.run(_results, request, found.candidates)
             timing = media_pb2.Timing(
                 decode_ms=(read_s - begun_s) * 1e3,
                 infer_ms=(inferred_s - read_s) * 1e3,
                 encode_ms=(time.monotonic() - inferred_s) * 1e3,
             )
         height, width = image.shape[:2]
-        return Response(results=results, width=width, height=height, timing=timing)
+        return Response(
+            results=results,
+            width=width,
+            height=height,
+            timing=timing,
+            embedding_cached=found.embedding_cached,
+        )
+
+    async def segment_everything(
+        self, engine: SegmenterEngine, request: EverythingRequest
+    ) -> EverythingResponse:
+        """The answer without its `service`.
+
+        Raises:
+            ServiceError: as `segment`; UNIMPLEMENTED: the engine cannot.
+        """
+        with self._place():
+            begun_s = time.monotonic()
+            image = await self._off_loop.run(decode_image, request.image, self._max_pixels)
+            read_s = time.monotonic()
+            try:
+                found = await self._off_loop.to_the_end(
+                    engine.segment_everything(image, _everything_options(request))
+                )
+            except NotImplementedError as error:
+                raise errors.unimplemented(
+                    f"{error}; automatic masks of a whole picture need the sam2 engine",
+                    reason="EVERYTHING_UNSUPPORTED",
+                ) from error
+            inferred_s = time.monotonic()
+            masks = await self._off_loop.run(_masks, request, found)
+            timing = media_pb2.Timing(
+                decode_ms=(read_s - begun_s) * 1e3,
+                infer_ms=(inferred_s - read_s) * 1e3,
+                encode_ms=(time.monotonic() - inferred_s) * 1e3,
+            )
+        height, width = image.shape[:2]
+        return EverythingResponse(masks=masks, width=width, height=height, timing=timing)
 
     @contextmanager
     def _place(self) -> Iterator[None]:
@@ -87,3 +127,26 @@ def _results(
         )
         for prompt, masks in zip(request.prompts, found, strict=True)
     ]
+
+
+def _everything_options(request: EverythingRequest) -> EverythingOptions:
+    usual = EverythingOptions()
+    return EverythingOptions(
+        points_per_side=request.points_per_side or usual.points_per_side,
+        score_threshold=request.score_threshold
+        if request.HasField("score_threshold")
+        else usual.score_threshold,
+        stability_threshold=request.stability_threshold
+        if request.HasField("stability_threshold")
+        else usual.stability_threshold,
+        overlap_threshold=request.overlap_threshold
+        if request.HasField("overlap_threshold")
+        else usual.overlap_threshold,
+        min_area_px=request.min_area_px,
+    )
+
+
+def _masks(
+    request: EverythingRequest, found: Sequence[ObjectMask]
+) -> list[segmenter_pb2.ObjectMask]:
+    return [mask_to_message(mask, request.mask_encoding, mask.object_id) for mask in found]

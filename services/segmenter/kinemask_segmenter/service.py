@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 from kinemask.v1 import segmenter_pb2_grpc
-from kinemask_chassis.server import Service
+from kinemask_chassis.server import Service, StartError
 
-from kinemask_segmenter.engines.registry import EngineSet, installed_engines
+from kinemask_segmenter.engines.installed import installed_engines
+from kinemask_segmenter.engines.registry import EngineSet
 from kinemask_segmenter.servicer import SegmenterServicer
 from kinemask_segmenter.settings import SegmenterSettings
 
@@ -21,8 +22,12 @@ class SegmenterService(Service[SegmenterSettings]):
     rpc_services = ("kinemask.v1.SegmenterService",)
 
     def __init__(self, settings: SegmenterSettings, engines: EngineSet | None = None) -> None:
+        """Raises StartError: weights are not what was pinned, or named and not usable."""
         super().__init__(settings)
-        self._engines = engines or installed_engines()
+        try:
+            self._engines = engines or installed_engines(settings)
+        except (OSError, ValueError) as error:
+            raise StartError(str(error)) from error
         self._executor = ThreadPoolExecutor(settings.threads, thread_name_prefix="segmenter")
         self.servicer = SegmenterServicer(
             settings, self._engines, self._executor, self.metrics.frames("SegmentVideo")
@@ -32,9 +37,15 @@ class SegmenterService(Service[SegmenterSettings]):
         segmenter_pb2_grpc.add_SegmenterServiceServicer_to_server(self.servicer, server)
 
     async def warm_up(self) -> None:
-        """Pay every engine's first-call costs."""
-        for engine in self._engines:
-            await asyncio.to_thread(engine.warm_up)
+        """Pay the default engine's first-call costs; the others load when they are asked for.
+
+        Raises:
+            StartError: its weights do not fit.
+        """
+        try:
+            await asyncio.to_thread(self._engines.default.warm_up)
+        except ValueError as error:
+            raise StartError(str(error)) from error
 
     async def on_drain(self, grace_s: float) -> None:
         await self.servicer.streams.drain(grace_s)

@@ -8,14 +8,14 @@ from typing import Any, TypeAlias
 
 import grpc
 from kinemask.v1 import media_pb2, segmenter_pb2, segmenter_pb2_grpc
-from kinemask_chassis import errors
 from kinemask_chassis.provenance import service_info
 from kinemask_chassis.streams import StreamLimits, StreamObserver, StreamPlan, StreamServer
 from kinemask_chassis.streams.terms import StreamTerms
 
-from kinemask_segmenter.engines.base import SegmenterEngine
+from kinemask_segmenter.engines.base import SegmenterEngine, StreamOptions
 from kinemask_segmenter.engines.registry import Choice, EngineSet
 from kinemask_segmenter.images import ImageSegmenter
+from kinemask_segmenter.options import options_from_message, options_to_message
 from kinemask_segmenter.settings import SegmenterSettings
 from kinemask_segmenter.stream import SegmentHandler
 
@@ -52,12 +52,10 @@ class SegmenterServicer(segmenter_pb2_grpc.SegmenterServiceServicer):
     async def SegmentEverything(
         self, request: segmenter_pb2.SegmentEverythingRequest, context: Context
     ) -> segmenter_pb2.SegmentEverythingResponse:
-        engine = self._engines.choose(request.model).engine
-        raise errors.unimplemented(
-            f"the {engine.info.name} engine segments what is prompted; automatic masks of a whole "
-            "picture need the sam2 engine",
-            reason="EVERYTHING_UNSUPPORTED",
-        )
+        choice = self._engines.choose(request.model)
+        response = await self._images.segment_everything(choice.engine, request)
+        response.service.CopyFrom(_who(choice))
+        return response
 
     async def SegmentVideo(  # type: ignore[override]  # the stubs know no handler that writes through its context
         self, request_iterator: AsyncIterator[segmenter_pb2.SegmentVideoRequest], context: Context
@@ -75,13 +73,19 @@ class SegmenterServicer(segmenter_pb2_grpc.SegmenterServiceServicer):
         self, request: segmenter_pb2.SegmenterServiceListModelsRequest, context: Context
     ) -> segmenter_pb2.SegmenterServiceListModelsResponse:
         models = [_model(engine, engine is self._engines.default) for engine in self._engines]
+        models += [
+            media_pb2.ModelInfo(name=each.name, engine=each.engine, reason=each.reason)
+            for each in self._engines.absent
+        ]
         return segmenter_pb2.SegmenterServiceListModelsResponse(models=models)
 
     async def _open(self, config: Config, terms: StreamTerms) -> Plan:
         choice = self._engines.choose(config.model)
-        effective = self._effective(config, terms, choice.engine)
+        options = options_from_message(config, choice.engine)
+        effective = self._effective(config, terms, choice.engine, options)
         handler = SegmentHandler(
             choice.engine,
+            options,
             self._executor,
             max_pixels=self._settings.max_pixels,
             max_objects=effective.max_objects,
@@ -92,14 +96,16 @@ class SegmenterServicer(segmenter_pb2_grpc.SegmenterServiceServicer):
         started = segmenter_pb2.SegmentVideoStarted(config=effective)
         return StreamPlan(handler, started, _who(choice))
 
-    def _effective(self, config: Config, terms: StreamTerms, engine: SegmenterEngine) -> Config:
+    def _effective(
+        self, config: Config, terms: StreamTerms, engine: SegmenterEngine, options: StreamOptions
+    ) -> Config:
         """The config as it holds, defaults filled in."""
         effective = Config()
         effective.CopyFrom(config)
         terms.fill_in(effective.stream)
         effective.model = engine.info.name
         effective.mask_encoding = config.mask_encoding or media_pb2.MASK_ENCODING_RLE
-        effective.retained_frames = engine.info.retained_frames
+        options_to_message(options, effective)
         effective.max_objects = config.max_objects or self._settings.segmenter_max_objects
         return effective
 
@@ -108,7 +114,7 @@ def _who(choice: Choice) -> media_pb2.ServiceInfo:
     info = choice.engine.info
     return service_info(
         "segmenter",
-        engine=info.name,
+        engine=info.engine,
         model=info.model,
         revision=info.revision,
         device=info.device,
@@ -120,7 +126,7 @@ def _model(engine: SegmenterEngine, is_default: bool) -> media_pb2.ModelInfo:
     info = engine.info
     return media_pb2.ModelInfo(
         name=info.name,
-        engine=info.name,
+        engine=info.engine,
         revision=info.revision,
         ready=True,
         is_default=is_default,

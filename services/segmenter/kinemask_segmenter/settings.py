@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from kinemask_chassis.settings import ChassisSettings
-from pydantic import Field
+from pydantic import Field, FilePath
 
 
 class SegmenterSettings(ChassisSettings):
@@ -31,6 +32,39 @@ class SegmenterSettings(ChassisSettings):
         ge=1,
         description="Single pictures in work or waiting at once; more are told to come back.",
     )
+
+    sam2_checkpoint: FilePath | None = Field(
+        default=None,
+        description="A SAM 2 checkpoint of your own; without it, those of `kinemask models pull`.",
+    )
+    sam2_config: str = Field(
+        default="configs/sam2.1/sam2.1_hiera_t.yaml",
+        description="The checkpoint's configuration: one that `sam2` carries, or an absolute path.",
+    )
+    sam2_device: str = Field(
+        default="auto", description="Device of SAM 2: auto, cpu, cuda, cuda:1 ..."
+    )
+    sam2_input_size_px: int | None = Field(
+        default=None,
+        ge=128,
+        le=2048,
+        description="Side of the square that SAM 2 sees; smaller is quicker and coarser "
+        "(default: the configuration's own, 1024).",
+    )
+    sam2_retained_frames: int = Field(
+        default=4, ge=1, le=256, description="Recent frames of a stream that can be prompted late."
+    )
+    sam2_max_conditioning: int = Field(
+        default=8, ge=2, le=1024, description="Prompted frames that SAM 2 attends to, per object."
+    )
+    sam2_cached_pictures: int = Field(
+        default=8, ge=0, le=10_000, description="Pictures whose embeddings wait for a second click."
+    )
+
+    @property
+    def models_dir(self) -> Path:
+        """Where weights lie."""
+        return self.data_dir / "models"
 
     @property
     def threads(self) -> int:

@@ -13,7 +13,13 @@ from kinemask_chassis import errors
 from kinemask_chassis.media import decode_image
 from kinemask_chassis.snapshots import pack, unpack
 
-from kinemask_segmenter.engines.base import AnyStream, FrameGoneError, Prompt, SegmenterEngine
+from kinemask_segmenter.engines.base import (
+    AnyStream,
+    FrameGoneError,
+    Prompt,
+    SegmenterEngine,
+    StreamOptions,
+)
 from kinemask_segmenter.messages import prompt_from_message, result_to_message
 from kinemask_segmenter.threads import OffLoop
 
@@ -41,6 +47,7 @@ class SegmentHandler:
     def __init__(
         self,
         engine: SegmenterEngine,
+        options: StreamOptions,
         executor: Executor,
         *,
         max_pixels: int,
@@ -48,6 +55,7 @@ class SegmentHandler:
         encoding: media_pb2.MaskEncoding.ValueType,
     ) -> None:
         self._engine = engine
+        self._options = options
         self._off_loop = OffLoop(executor)
         self._max_pixels = max_pixels
         self._max_objects = max_objects
@@ -187,7 +195,9 @@ class SegmentHandler:
         self._off_loop.close(opened.stream.close if opened is not None else _nothing)
 
     async def _open(self, height: int, width: int, blob: bytes | None) -> _Opened:
-        stream = await self._off_loop.run(self._engine.open_stream, height, width, blob)
+        stream = await self._off_loop.run(
+            self._engine.open_stream, height, width, blob, self._options
+        )
         self._opened = _Opened(stream, height, width)
         return self._opened
 

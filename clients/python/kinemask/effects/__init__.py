@@ -10,18 +10,37 @@ Privacy. `solid` is proof: what it writes does not depend on the pixels it cover
 `pixelate` keep a few averages per object (about 5 x 5 at the default intensity, whatever its size):
 too few to recognise a face in one picture, but a video of a moving face reveals more than any one
 of its frames. Where that matters, use `solid`, and grow the region.
+
+For rendering files there are the same effects on YCbCr planes, with a feather, and two more,
+`cutout` and `desaturate`: `make_planar_effect`.
 """
 
 from kinemask.effects._effects import EFFECT_NAMES, Effect, make_effect
 from kinemask.effects._palette import palette_color
+from kinemask.effects._planar import (
+    PLANAR_EFFECT_NAMES,
+    PlanarEffect,
+    Touched,
+    default_intensity,
+    draw_planar_label,
+    make_planar_effect,
+)
+from kinemask.effects._planes import Planes
 from kinemask.effects._types import Color, EffectObject, EffectSpec
 
 __all__ = [
     "EFFECT_NAMES",
+    "PLANAR_EFFECT_NAMES",
     "Color",
     "Effect",
     "EffectObject",
     "EffectSpec",
+    "PlanarEffect",
+    "Planes",
+    "Touched",
+    "default_intensity",
+    "draw_planar_label",
     "make_effect",
+    "make_planar_effect",
     "palette_color",
 ]

@@ -28,17 +28,30 @@ class _Sprite(NamedTuple):
 def draw_label(image: Image, text: str, color: Color, x_px: float, y_px: float) -> None:
     """Draw a label in place, its lower left corner at (x, y), moved as far as needed to lie inside
     the frame. A text too long for the frame is shortened; a frame lower than a label gets none."""
-    height_px = max(round(_HEIGHT_SHARE * min(image.shape[:2])), _LEAST_HEIGHT_PX)
-    sprite = _fitting_sprite(_plain(text), color, height_px, image.shape[1])
-    if sprite is None or height_px > image.shape[0]:
+    placed = place_label(text, color, x_px, y_px, *image.shape[:2])
+    if placed is None:
         return
+    left, top, sprite = placed
     height, width = sprite.opacity.shape
-    left = min(max(round(x_px), 0), image.shape[1] - width)
-    top = min(max(round(y_px) - height, 0), image.shape[0] - height)
     pixels = image[top : top + height, left : left + width]
     share = sprite.opacity.astype(np.float32)[:, :, None] / 255
     blended = pixels + (sprite.picture.astype(np.float32) - pixels) * share
     pixels[:] = np.rint(blended).astype(np.uint8)
+
+
+def place_label(
+    text: str, color: Color, x_px: float, y_px: float, frame_height: int, frame_width: int
+) -> tuple[int, int, _Sprite] | None:
+    """Left and top of a label with its lower left corner at (x, y), moved into the frame, and its
+    picture; None where the frame is too low for one."""
+    height_px = max(round(_HEIGHT_SHARE * min(frame_height, frame_width)), _LEAST_HEIGHT_PX)
+    sprite = _fitting_sprite(_plain(text), color, height_px, frame_width)
+    if sprite is None or height_px > frame_height:
+        return None
+    height, width = sprite.opacity.shape
+    left = min(max(round(x_px), 0), frame_width - width)
+    top = min(max(round(y_px) - height, 0), frame_height - height)
+    return left, top, sprite
 
 
 def _plain(text: str) -> str:

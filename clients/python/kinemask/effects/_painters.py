@@ -58,9 +58,9 @@ def paint_tint(image: Image, region: Region, color: Color, intensity: float) -> 
 
 def paint_outline(image: Image, region: Region, color: Color, intensity: float) -> None:
     """A line along the inner side of the region's edge, anti-aliased towards both sides."""
-    thickness_px = max(intensity * _THICKEST * min(image.shape[:2]), _THINNEST_PX)
+    thickness_px = outline_px(intensity, *image.shape[:2])
     pixels = region.of(image)
-    opacity = _line_opacity(region.inside, thickness_px)
+    opacity = line_opacity(region.inside, thickness_px)
     found = cv2.findNonZero(opacity)  # (N, 1, 2): x, y
     if found is None:
         return
@@ -77,16 +77,27 @@ def _filled(like: Image, color: Color) -> Image:
     return fill
 
 
-def _averages(pixels: Image, intensity: float) -> Image:
-    """`(H, W, 3)` to a few averages, nearly square, from _MOST_ to _FEWEST_CELLS along a side."""
-    height, width = pixels.shape[:2]
+def averages_size(height: int, width: int, intensity: float) -> tuple[int, int]:
+    """How many averages, across and down, stand for a region of this size: nearly square, from
+    _MOST_ to _FEWEST_CELLS along the longer side."""
     cells = _MOST_CELLS * (_FEWEST_CELLS / _MOST_CELLS) ** intensity
     cell_px = max(max(height, width) / cells, _SMALLEST_CELL_PX)
-    size = max(round(width / cell_px), 1), max(round(height / cell_px), 1)
+    return max(round(width / cell_px), 1), max(round(height / cell_px), 1)
+
+
+def outline_px(intensity: float, height: int, width: int) -> float:
+    """The thickness of an outline in a frame of this size."""
+    return max(intensity * _THICKEST * min(height, width), _THINNEST_PX)
+
+
+def _averages(pixels: Image, intensity: float) -> Image:
+    """`(H, W, 3)` to a few averages."""
+    height, width = pixels.shape[:2]
+    size = averages_size(height, width, intensity)
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _line_opacity(inside: Weights, thickness_px: float) -> Weights:
+def line_opacity(inside: Weights, thickness_px: float) -> Weights:
     """`(h, w)` uint8 opacity of the line, 0 wherever `inside` is.
 
     A blurred mask tells the distance to its edge: on a straight edge it is the normal

@@ -11,11 +11,16 @@ import logging
 import os
 import subprocess
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 
 from kinemask_chassis import errors
+
+_STARTS = 6
+Server = TypeVar("Server")
 
 
 def start_embedded(folder: Path) -> str:
@@ -35,13 +40,23 @@ def start_embedded(folder: Path) -> str:
     folder.parent.mkdir(parents=True, exist_ok=True)
     _forget_killed_users(folder / ".handle_pids.json")
     try:
-        return str(get_server(folder).get_uri())
+        return str(_patiently(lambda: get_server(folder)).get_uri())
     except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError) as error:
         raise errors.unavailable(
             f"the embedded PostgreSQL in {folder} does not start: {error}; {folder / 'log'} says "
             "more; or set KINEMASK_DATABASE_URL to a server of yours",
             reason="DATABASE_UNAVAILABLE",
         ) from error
+
+
+def _patiently(start: Callable[[], Server]) -> Server:
+    """Recovery after a kill may take longer than the 10 s that the package waits for it."""
+    for _ in range(_STARTS - 1):
+        try:
+            return start()
+        except subprocess.TimeoutExpired:
+            continue  # it goes on starting, and the next call joins it
+    return start()
 
 
 def _forget_killed_users(path: Path) -> None:

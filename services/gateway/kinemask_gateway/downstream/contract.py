@@ -138,11 +138,12 @@ class ContractStream:
             self._call.cancel()
 
     async def _write(self, request: Message, future: asyncio.Future[Any]) -> None:
+        moves = self.moves
         async with self._writing:
             if self._lost is not None:
                 raise self._lost
-            if future.done():
-                return
+            if future.done() or self.moves != moves:
+                return  # answered already, or a move that was under way has sent it along
             try:
                 await self._call.write(request)
             except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
@@ -202,11 +203,7 @@ class ContractStream:
             left = self._call
             try:
                 await self._reconnect(go_away.resume_token)
-                for request in self._unanswered.requests():
-                    await self._call.write(request)
-                for _ in self._snapshots:
-                    ask = self._request_type(snapshot=streams_pb2.SnapshotRequest())
-                    await self._call.write(ask)
+                await self._send_again()
             except (grpc.aio.AioRpcError, asyncio.InvalidStateError, StreamLost) as error:
                 self._lose(StreamLost(error))
                 return False
@@ -214,6 +211,20 @@ class ContractStream:
                 left.cancel()
             self.moves += 1
             return True
+
+    async def _send_again(self) -> None:
+        """Everything unanswered, also what comes while this sends and waits for the lock."""
+        sent: set[int] = set()
+        asked = 0
+        while True:
+            requests = [each for each in self._unanswered.requests() if id(each) not in sent]
+            sent.update(map(id, requests))
+            asks, asked = len(self._snapshots) - asked, len(self._snapshots)
+            if not requests and not asks:
+                return
+            ask = self._request_type(snapshot=streams_pb2.SnapshotRequest())
+            for request in [*requests, *[ask] * asks]:
+                await self._call.write(request)
 
     async def _reconnect(self, token: bytes) -> None:
         """Connect to whoever takes the stream; replicas that leave too are passed over."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from collections.abc import Mapping
@@ -20,6 +21,10 @@ SERVICES: Mapping[str, str] = {
 }
 """The services behind the gateway and their full gRPC names."""
 
+_MAX_BACKOFF_MS = 500
+# Long enough for one more try at every replica that was not there yet at the last one.
+_SETTLE_S = 1.0
+_READY = grpc.ChannelConnectivity.READY
 _DOWN = (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN)
 
 
@@ -61,6 +66,17 @@ class ReplicaPool:
         for channel in self._channels:
             channel.get_state(try_to_connect=True)
 
+    async def settle(self) -> None:
+        """Wait until a replica is ready, for no longer than one more try at connecting takes.
+
+        A service that has just come up is otherwise refused for as long as the backoff lasts.
+        """
+        waiting = [asyncio.ensure_future(_until_ready(channel)) for channel in self._channels]
+        if waiting:
+            await asyncio.wait(waiting, timeout=_SETTLE_S, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+
     def next_channel(self) -> grpc.aio.Channel:
         """The next replica in turn; one that is known to be down only if all are.
 
@@ -73,8 +89,7 @@ class ReplicaPool:
         count = len(self._channels)
         in_turn = [self._channels[(start + offset) % count] for offset in range(count)]
         states = [channel.get_state(try_to_connect=True) for channel in in_turn]
-        ready = grpc.ChannelConnectivity.READY
-        best = next((c for c, state in zip(in_turn, states, strict=True) if state is ready), None)
+        best = next((c for c, state in zip(in_turn, states, strict=True) if state is _READY), None)
         if best is not None:
             return best
         up = (c for c, state in zip(in_turn, states, strict=True) if state not in _DOWN)
@@ -114,6 +129,11 @@ class Downstream:
             await pool.close()
 
 
+async def _until_ready(channel: grpc.aio.Channel) -> None:
+    while (state := channel.get_state(try_to_connect=True)) is not _READY:
+        await channel.wait_for_state_change(state)
+
+
 def _channel_options(full_name: str, max_message_bytes: int) -> list[tuple[str, int | str]]:
     service_config = {
         "loadBalancingConfig": [{"round_robin": {}}],
@@ -132,7 +152,7 @@ def _channel_options(full_name: str, max_message_bytes: int) -> list[tuple[str, 
         # A replica that was restarted is to be found again quickly.
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 100),
-        ("grpc.max_reconnect_backoff_ms", 2_000),
+        ("grpc.max_reconnect_backoff_ms", _MAX_BACKOFF_MS),
         # Channels to one address must not share a connection's fate or its flow control.
         ("grpc.use_local_subchannel_pool", 1),
     ]

@@ -22,6 +22,7 @@ from kinemask_gateway.library.messages import file_message, plain_text
 from kinemask_gateway.library.parts import StoredParts
 from kinemask_gateway.library.servicer import check_offset, chunks
 from kinemask_gateway.library.sql import Connection
+from kinemask_gateway.tracks.finding import frame_messages, tracks_of_job
 
 _LOOK_EVERY_S = 0.2
 _TELL_EVERY_S = 0.9
@@ -124,8 +125,9 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
     async def GetTracks(
         self, request: pb.GetTracksRequest, context: Any
     ) -> AsyncIterator[pb.GetTracksResponse]:
-        raise errors.unimplemented("no kind of job that is built stores tracks yet")
-        yield  # makes this the generator that grpc expects
+        reader = await tracks_of_job(self._database, self._store, request.job_id)
+        async for message in frame_messages(reader, request):
+            yield message
 
     async def DownloadOutput(
         self, request: pb.DownloadOutputRequest, context: Any

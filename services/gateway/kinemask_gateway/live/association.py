@@ -30,14 +30,25 @@ from kinemask_gateway.live.objects import (
     iou,
 )
 
-SAME_OBJECT_IOU = 0.5
 TOO_LARGE_IOU = 0.7
 SURE_DETECTIONS = 3
 HELD_SHARE = 0.7
 WHOLE_SHARE = 0.88
 TOO_LARGE_ROUNDS = 3
 FALSE_ALARM_ROUNDS = 8
-LEFT_AFTER_FRAMES = 90
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What may be chosen of the rules above."""
+
+    match_iou: float = 0.5
+    """A detection that overlaps an object in sight by so much is that object."""
+    left_after_frames: int = 90
+    """Frames without a mask after which an object has left."""
+
+
+LIVE_RULES = Rules()
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,8 @@ class Verdict:
     drop_ids: tuple[int, ...]
     left_out: int
     """Detections that the cap on objects kept out."""
+    eventful: bool = False
+    """True if something is new, or a mask was wrong."""
 
 
 def judge_round(
@@ -69,6 +82,7 @@ def judge_round(
     ended_track_ids: Sequence[int],
     sightings: Sequence[Sighting],
     max_objects: int,
+    rules: Rules = LIVE_RULES,
 ) -> Verdict:
     """Apply the rules above to one detection round; updates the book."""
     boxes = [
@@ -79,7 +93,9 @@ def judge_round(
     seen: set[int] = set()
     left_out = 0
     for track in sorted(found, key=lambda t: -t.score):
-        known = book.by_track(track.track_id) or _taken_over(book, track, boxes, seen)
+        known = book.by_track(track.track_id) or _taken_over(
+            book, track, boxes, seen, rules.match_iou
+        )
         if known is None:
             if len(book.objects) >= max_objects:
                 left_out += 1
@@ -94,8 +110,9 @@ def judge_round(
                 prompts.append((known.object_id, track.box_xyxy))
         seen.add(known.object_id)
     _forget_tracks(book, ended_track_ids)
-    drop_ids = _let_go(book, seen, {object_id for object_id, _ in boxes})
-    return Verdict(tuple(prompts), tuple(new_ids), drop_ids, left_out)
+    in_sight = {object_id for object_id, _ in boxes}
+    drop_ids = _let_go(book, seen, in_sight, rules.left_after_frames)
+    return Verdict(tuple(prompts), tuple(new_ids), drop_ids, left_out, bool(prompts))
 
 
 def _taken_over(
@@ -103,10 +120,11 @@ def _taken_over(
     track: FoundTrack,
     boxes: Sequence[tuple[int, BoxXyxy]],
     seen: set[int],
+    match_iou: float,
 ) -> KnownObject | None:
     """The object in sight that this track turns out to be."""
     claims = [
-        (_claim(track, book.objects[object_id], box), object_id)
+        (_claim(track, book.objects[object_id], box, match_iou), object_id)
         for object_id, box in boxes
         if object_id not in seen
     ]
@@ -118,13 +136,13 @@ def _taken_over(
     return known
 
 
-def _claim(track: FoundTrack, known: KnownObject, box: BoxXyxy) -> float:
+def _claim(track: FoundTrack, known: KnownObject, box: BoxXyxy, match_iou: float) -> float:
     """How well a detection fits an object's mask; 0 if it is another thing.
 
     A mask that ran over onto something else still holds its own detection.
     """
     overlap = iou(track.box_xyxy, box)
-    if overlap >= SAME_OBJECT_IOU:
+    if overlap >= match_iou:
         return 1.0 + overlap
     held = contained(track.box_xyxy, box)
     same_kind = known.detected and known.label == track.label
@@ -154,7 +172,9 @@ def _forget_tracks(book: ObjectBook, ended_track_ids: Sequence[int]) -> None:
             known.track_id = None
 
 
-def _let_go(book: ObjectBook, seen: set[int], in_sight: set[int]) -> tuple[int, ...]:
+def _let_go(
+    book: ObjectBook, seen: set[int], in_sight: set[int], left_after_frames: int
+) -> tuple[int, ...]:
     gone = []
     for known in book.objects.values():
         if not known.detected or known.object_id in seen:
@@ -162,7 +182,7 @@ def _let_go(book: ObjectBook, seen: set[int], in_sight: set[int]) -> tuple[int, 
         known.missed_rounds += known.object_id in in_sight
         unsure = known.detections < SURE_DETECTIONS
         false_alarm = unsure and known.missed_rounds >= FALSE_ALARM_ROUNDS
-        if false_alarm or known.absent_frames >= LEFT_AFTER_FRAMES:
+        if false_alarm or known.absent_frames >= left_after_frames:
             gone.append(known.object_id)
     for object_id in gone:
         book.drop(object_id)

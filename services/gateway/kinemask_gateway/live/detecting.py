@@ -11,55 +11,54 @@ from kinemask_gateway.downstream import ReplicaPool
 from kinemask_gateway.downstream.contract import ContractStream
 from kinemask_gateway.downstream.unanswered import StreamLost
 from kinemask_gateway.live.failures import StageDown
-
-DEFAULT_EVERY_N_FRAMES = 5
+from kinemask_gateway.live.rhythm import DEFAULT_EVERY_N_FRAMES, Rhythm
+from kinemask_gateway.live.scenes import DEFAULT_CUT_THRESHOLD
 
 
 class Detecting:
-    """What to look for on a live stream, how often, and the calls that do it.
-
-    Invariant: `due` is true for the first frame, then every n frames after one that was taken.
-    """
+    """What to look for on a stream, when, and the calls that do it."""
 
     def __init__(self, pool: ReplicaPool, config: live_pb2.DetectStage, timeout_s: float) -> None:
         self._pool = pool
         self._timeout_s = timeout_s
-        self._since_last = 0
-        self._begun = False
-        self.config = config
+        self._config = config
+        self.rhythm = Rhythm.of(config)
         self.service: media_pb2.ServiceInfo | None = None
         """Who answered last."""
+
+    @property
+    def config(self) -> live_pb2.DetectStage:
+        """What is looked for; setting it begins a new rhythm."""
+        return self._config
+
+    @config.setter
+    def config(self, wanted: live_pb2.DetectStage) -> None:
+        self._config = wanted
+        self.rhythm = Rhythm.of(wanted)
+
+    @property
+    def cut_threshold(self) -> float:
+        """How different a frame must be to begin a new shot: 0..1."""
+        adaptive = self._config.adaptive
+        if adaptive.HasField("scene_cut_threshold"):
+            return adaptive.scene_cut_threshold
+        return DEFAULT_CUT_THRESHOLD
 
     @property
     def sync(self) -> bool:
         """True if a detected frame waits for its detections."""
         return self.config.timing == live_pb2.DETECTION_TIMING_SYNC
 
-    def due(self, at_once: bool = False) -> bool:
-        """Count a frame; true if it is to be detected on, which `at_once` demands."""
-        self._since_last += 1
-        every = self.config.every_n_frames or DEFAULT_EVERY_N_FRAMES
-        if self._begun and self._since_last < every and not at_once:
-            return False
-        self._begun = True
-        self._since_last = 0
-        return True
-
-    def postpone(self) -> None:
-        """What was due could not begin: the next frame is due instead."""
-        self._begun = False
-
     async def check(self, wanted: live_pb2.DetectStage) -> media_pb2.ServiceInfo:
         """Have the detector look at the options without any frame; who would serve them.
 
         Raises:
-            ServiceError: UNIMPLEMENTED: the gateway itself cannot do what is wanted.
+            ServiceError: INVALID_ARGUMENT: the rhythm makes no sense.
             grpc.aio.AioRpcError: it refuses them, or is not there.
             LookupError: there is no detector.
             StreamLost: it ended the stream without a word.
         """
-        if wanted.HasField("adaptive"):
-            raise errors.unimplemented("detect.adaptive: this gateway detects on every n-th frame")
+        check_rhythm(wanted.adaptive, "detect.adaptive")
         config = detector_pb2.DetectStreamConfig(options=wanted.options)
 
         def dial() -> grpc.aio.StreamStreamCall[
@@ -105,10 +104,18 @@ class Detecting:
         return result
 
 
+def check_rhythm(wanted: live_pb2.AdaptiveDetection, field: str) -> None:
+    """Raises ServiceError INVALID_ARGUMENT for a most that is less than the least."""
+    least, most = wanted.min_every_n_frames, wanted.max_every_n_frames
+    if most and most < least:
+        what = f"expected at least min_every_n_frames, {least}, got {most}"
+        raise errors.invalid(f"{field}.max_every_n_frames", what)
+
+
 def _explained(error: grpc.aio.AioRpcError) -> errors.ServiceError:
     return errors.ServiceError(
         error.code(), f"detector: {error.details()}", reason="DETECTOR_FAILED"
     )
 
 
-__all__ = ["Detecting", "StreamLost"]
+__all__ = ["DEFAULT_EVERY_N_FRAMES", "Detecting", "StreamLost"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from kinemask import images, wire
 from kinemask.v1 import live_pb2, media_pb2, segmenter_pb2
@@ -36,24 +37,32 @@ class LiveHandler:
         self,
         stages: Stages,
         book: ObjectBook,
-        size: tuple[int, int] | None,
+        state: LiveState,
         depth: int,
         max_pixels: int,
     ) -> None:
-        """`size` (height, width) of the frames, where a resumed stream knows it."""
+        """`state`: where a resumed stream goes on; its book is `book`."""
         self._stages = stages
         self._book = book
-        self._size = size
+        self._size = state.size
         self._depth = depth
         self._max_pixels = max_pixels
         self._rounds = DetectionRounds(stages, book)
         self._editing = Editing(stages, book)
+        self._rounds.go_on_after(state.thumbnail)
         self._newest_masks: Masks | None = None
 
     @property
     def depth(self) -> int:
         """Frames that may be in work at once."""
         return self._depth
+
+    @property
+    def state_lost(self) -> bool:
+        """True once a replica behind died and its state was made anew, roughly."""
+        segmenting, tracking = self._stages.segmenting, self._stages.tracking
+        recovered = segmenting is not None and segmenting.recoveries > 0
+        return recovered or (tracking is not None and tracking.losses > 0)
 
     async def prepare(self, frame: media_pb2.Frame) -> Prepared:
         """Check the picture's size, begin its detection, decode it if something is to be drawn."""
@@ -76,19 +85,19 @@ class LiveHandler:
         if prepared.cut:
             await self._rounds.begin_shot()
         if prepared.detection is not None:
-            await self._rounds.run_sync(
-                frame.frame_id, prepared.detection, self._newest_masks, prepared.reports
-            )
+            await self._rounds.run_sync(frame.frame_id, prepared, self._newest_masks)
         prepared.reports.take(self._rounds.landed())
         self._newest_masks = await segmenting.submit(frame)
-        return InFlight(prepared, self._newest_masks, dict(self._book.objects))
+        # Copies: later rounds change them while this frame's masks are on their way.
+        known = {key: replace(entry) for key, entry in self._book.objects.items()}
+        return InFlight(prepared, self._newest_masks, known)
 
     async def finish(self, frame: media_pb2.Frame, raw: InFlight) -> live_pb2.StreamResult:
         """Wait for the masks and put the answer together."""
         reports = raw.prepared.reports
         size = (raw.prepared.height, raw.prepared.width)
         segmented = await self._masks_of(raw.masks, reports) if raw.masks is not None else None
-        known = {**raw.known, **self._book.objects}
+        known = {**self._book.objects, **raw.known}
         result = build_result(frame, size, known, segmented, raw.tracks)
         result.scene_cut = raw.prepared.cut
         if raw.prepared.rgb is not None:
@@ -111,7 +120,16 @@ class LiveHandler:
         segment = await segmenting.snapshot() if segmenting is not None else b""
         track = await tracking.snapshot() if tracking is not None else b""
         masks = segmenting.masks() if segmenting is not None and not segment else {}
-        return LiveState(self._book, segment, track, masks, self._size).to_bytes()
+        detecting = self._stages.detecting
+        return LiveState(
+            self._book,
+            segment,
+            track,
+            masks,
+            self._size,
+            detecting.rhythm if detecting is not None else None,
+            await self._rounds.last_thumbnail(),
+        ).to_bytes()
 
     async def close(self) -> None:
         """End the streams behind this one. Called once."""

@@ -83,20 +83,23 @@ class ObjectBook:
     def by_track(self, track_id: int) -> KnownObject | None:
         return next((o for o in self.objects.values() if o.track_id == track_id), None)
 
-    def observe(self, frame_id: int, sightings: Iterable[Sighting]) -> None:
-        """Take in a frame's masks, in frame order."""
+    def observe(self, frame_id: int, sightings: Iterable[Sighting]) -> bool:
+        """Take in a frame's masks, in frame order; true if an object has lost its mask on it."""
         seen = tuple(sightings)
         self.history.append((frame_id, seen))
+        lost = False
         for sighting in seen:
             known = self.objects.get(sighting.object_id)
             if known is None:
                 continue
             known.score = sighting.score
             if sighting.box_xyxy is None:
+                lost = lost or (known.absent_frames == 0 and known.box_xyxy is not None)
                 known.absent_frames += 1
             else:
                 known.absent_frames = 0
                 known.box_xyxy = sighting.box_xyxy
+        return lost
 
     def sightings_at(self, frame_id: int) -> tuple[Sighting, ...]:
         """The sightings on that frame, or on the newest known one before it."""
@@ -110,12 +113,17 @@ class ObjectBook:
         return {
             "objects": [asdict(known) for known in self.objects.values()],
             "next_object_id": self.next_object_id,
+            # The newest alone: a round is judged by the masks of the frame before.
+            "sighted": [[f, [asdict(s) for s in seen]] for f, seen in list(self.history)[-1:]],
         }
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> ObjectBook:
         known = [_object_from_facts(entry) for entry in facts["objects"]]
-        return cls({o.object_id: o for o in known}, int(facts["next_object_id"]))
+        book = cls({o.object_id: o for o in known}, int(facts["next_object_id"]))
+        for frame_id, seen in facts["sighted"]:
+            book.history.append((int(frame_id), tuple(_sighting_from_facts(s) for s in seen)))
+        return book
 
 
 _HISTORY = 256
@@ -124,6 +132,11 @@ _HISTORY = 256
 def _object_from_facts(entry: Mapping[str, Any]) -> KnownObject:
     box = entry["box_xyxy"]
     return KnownObject(**{**entry, "box_xyxy": tuple(box) if box else None})
+
+
+def _sighting_from_facts(entry: Mapping[str, Any]) -> Sighting:
+    box = entry["box_xyxy"]
+    return Sighting(entry["object_id"], tuple(box) if box else None, entry["score"])
 
 
 def iou(a: BoxXyxy, b: BoxXyxy) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass
 
@@ -13,10 +14,12 @@ from kinemask_chassis.streams import Policy, StreamTerms
 
 from kinemask_gateway.downstream import Downstream
 from kinemask_gateway.downstream.unanswered import StreamLost
-from kinemask_gateway.live.detecting import DEFAULT_EVERY_N_FRAMES, Detecting
+from kinemask_gateway.live.association import LIVE_RULES, Rules
+from kinemask_gateway.live.detecting import DEFAULT_EVERY_N_FRAMES, Detecting, check_rhythm
 from kinemask_gateway.live.handler import LiveHandler, sightings_of
 from kinemask_gateway.live.objects import ObjectBook
 from kinemask_gateway.live.rendering import Rendering
+from kinemask_gateway.live.rhythm import Note, fill_in_rhythm
 from kinemask_gateway.live.segmenting import Segmenting
 from kinemask_gateway.live.stages import Stages
 from kinemask_gateway.live.state import LiveState
@@ -55,6 +58,7 @@ async def open_pipeline(
     terms: StreamTerms,
     downstream: Downstream,
     settings: GatewaySettings,
+    rules: Rules = LIVE_RULES,
 ) -> Opened:
     """Build the stages, have each service look at its part, and open the streams behind.
 
@@ -63,17 +67,18 @@ async def open_pipeline(
     """
     effective = _effective(config)
     state = LiveState.from_bytes(terms.state) if terms.state else LiveState()
-    stages = _build(effective, state.book, downstream, settings)
+    stages = _build(effective, state.book, downstream, settings, rules)
+    if stages.detecting is not None and state.rhythm is not None:
+        stages.detecting.rhythm = state.rhythm
     services: list[live_pb2.StageService] = []
     try:
+        await asyncio.gather(*(downstream.pools[name].settle() for name in _services(effective)))
         services += await _open_all(stages, state)
     except BaseException:
         await _close(stages)
         raise
     depth = _LIVE_DEPTH if terms.policy is Policy.LATEST else _DEPTH
-    handler = LiveHandler(
-        stages, state.book, state.size, min(depth, terms.window), settings.max_pixels
-    )
+    handler = LiveHandler(stages, state.book, state, min(depth, terms.window), settings.max_pixels)
     return Opened(handler, effective, services)
 
 
@@ -91,6 +96,9 @@ def _effective(config: live_pb2.StreamConfig) -> live_pb2.StreamConfig:
         detect = effective.detect
         detect.every_n_frames = detect.every_n_frames or DEFAULT_EVERY_N_FRAMES
         detect.timing = detect.timing or live_pb2.DETECTION_TIMING_ASYNC
+        if detect.HasField("adaptive"):
+            check_rhythm(detect.adaptive, "config.detect.adaptive")
+            fill_in_rhythm(detect.adaptive, detect.every_n_frames)
         effective.track.SetInParent()
     if effective.HasField("segment"):
         segment = effective.segment
@@ -104,6 +112,7 @@ def _build(
     book: ObjectBook,
     downstream: Downstream,
     settings: GatewaySettings,
+    rules: Rules,
 ) -> Stages:
     pools, open_s = downstream.pools, settings.open_timeout_s
     detecting = tracking = segmenting = rendering = None
@@ -114,14 +123,19 @@ def _build(
         detecting = Detecting(pools["detector"], config.detect, settings.detect_timeout_s)
         with_masks = config.HasField("segment")
         tracking = Tracking(pools["tracker"], config.track, with_masks, open_s)
+
+    def observe(result: segmenter_pb2.SegmentVideoResult) -> None:
+        if book.observe(result.frame_id, sightings_of(result)) and detecting is not None:
+            detecting.rhythm.note(result.frame_id, Note.LOST)
+
     if config.HasField("segment"):
-        segmenting = Segmenting(
-            pools["segmenter"],
-            _segment_config(config),
-            open_s,
-            lambda result: book.observe(result.frame_id, sightings_of(result)),
-        )
-    return Stages(detecting, tracking, segmenting, rendering, config.segment.max_objects)
+        segmenting = Segmenting(pools["segmenter"], _segment_config(config), open_s, observe)
+    return Stages(detecting, tracking, segmenting, rendering, config.segment.max_objects, rules)
+
+
+def _services(config: live_pb2.StreamConfig) -> list[str]:
+    detect = ["detector", "tracker"] if config.HasField("detect") else []
+    return [*detect, "segmenter"] if config.HasField("segment") else detect
 
 
 def _segment_config(config: live_pb2.StreamConfig) -> segmenter_pb2.SegmentVideoConfig:

@@ -23,6 +23,7 @@ from kinemask_gateway.live.detecting import Detecting
 from kinemask_gateway.live.failures import StageDown
 from kinemask_gateway.live.objects import ObjectBook, Sighting
 from kinemask_gateway.live.reporting import FrameReports
+from kinemask_gateway.live.rhythm import Note
 from kinemask_gateway.live.scenes import Thumbnail, is_cut, thumbnail
 from kinemask_gateway.live.segmenting import Segmenting
 from kinemask_gateway.live.stages import Prepared, Stages
@@ -42,6 +43,7 @@ class DetectionRounds:
         self._stages = stages
         self._book = book
         self._turn: asyncio.Task[Thumbnail | None] | None = None
+        self._seen_before: Thumbnail | None = None
         self._round: asyncio.Task[None] | None = None
         self._landed: list[live_pb2.StageReport] = []
 
@@ -64,9 +66,10 @@ class DetectionRounds:
         if detecting is None:
             return None
         seen = await asyncio.to_thread(thumbnail, frame.image)
-        last = await before if before is not None else None
-        prepared.cut = last is not None and seen is not None and is_cut(last, seen)
-        if detecting.due(at_once=prepared.cut):
+        last = await before if before is not None else self._seen_before
+        if last is not None and seen is not None:
+            prepared.cut = is_cut(last, seen, detecting.cut_threshold)
+        if detecting.rhythm.due(frame.frame_id, at_once=prepared.cut):
             self._start(detecting, frame, prepared)
         return seen if seen is not None else last
 
@@ -77,7 +80,7 @@ class DetectionRounds:
         elif self._round is None or self._round.done():
             self._round = asyncio.create_task(self._run_async(frame))
         else:
-            detecting.postpone()
+            detecting.rhythm.postpone()
             slow = errors.aborted("the round before is still running", reason="DETECTOR_SLOW")
             prepared.reports.degrade(live_pb2.STAGE_DETECT, slow.to_status())
 
@@ -96,14 +99,19 @@ class DetectionRounds:
         reports, self._landed = self._landed, []
         return reports
 
-    async def run_sync(
-        self,
-        frame_id: int,
-        detection: asyncio.Task[detector_pb2.ImageDetections],
-        masks_before: Masks | None,
-        reports: FrameReports,
-    ) -> None:
+    async def last_thumbnail(self) -> Thumbnail | None:
+        """The newest frame's, with which the next one is compared."""
+        return await self._turn if self._turn is not None else self._seen_before
+
+    def go_on_after(self, thumbnail: Thumbnail | None) -> None:
+        """The stream goes on after a frame that looked like this."""
+        self._seen_before = thumbnail
+
+    async def run_sync(self, frame_id: int, prepared: Prepared, masks_before: Masks | None) -> None:
         """A round that its frame waits for, against the masks of the frame before."""
+        detection, reports = prepared.detection, prepared.reports
+        if detection is None:
+            return
         stage: live_pb2.Stage.ValueType = live_pb2.STAGE_DETECT
         try:
             with reports.timed(stage) as report:
@@ -113,7 +121,7 @@ class DetectionRounds:
             if masks_before is not None:
                 await asyncio.wait([masks_before])
             with reports.timed(stage):
-                await self._associate(frame_id, found)
+                prepared.left_out = await self._associate(frame_id, found)
         except StageDown as down:
             reports.degrade(stage, down.error.to_status())
 
@@ -170,21 +178,32 @@ class DetectionRounds:
             reports.degrade(stage, errors.status_from_exception(error))
         self._landed += reports.messages()
 
-    async def _associate(self, frame_id: int, found: detector_pb2.ImageDetections) -> None:
+    async def _associate(self, frame_id: int, found: detector_pb2.ImageDetections) -> int:
+        """Carry out what a round says; how many detections the cap on objects kept out."""
         tracking, segmenting = self._stages.tracking, self._stages.segmenting
         if tracking is None or segmenting is None:
-            return
+            return 0
         sightings = self._known_at(frame_id)
         result = await tracking.track(self._message(frame_id, found, sightings))
         if tracking.lost_identities():
             self._forget_tracks()
         tracks = [_found(t, found) for t in result.tracks if t.HasField("detection_index")]
+        stages = self._stages
         verdict = judge_round(
-            self._book, tracks, result.ended_track_ids, sightings, self._stages.max_objects
+            self._book,
+            tracks,
+            result.ended_track_ids,
+            sightings,
+            stages.max_objects,
+            stages.rules,
         )
+        if stages.detecting is not None:
+            what = Note.EVENTFUL_ROUND if verdict.eventful else Note.CALM_ROUND
+            stages.detecting.rhythm.note(frame_id, what)
         if verdict.left_out:
             _log.info("objects_left_out", count=verdict.left_out, cap=self._stages.max_objects)
         await self._tell(segmenting, frame_id, verdict)
+        return verdict.left_out
 
     def _known_at(self, frame_id: int) -> list[Sighting]:
         return [s for s in self._book.sightings_at(frame_id) if s.object_id in self._book.objects]

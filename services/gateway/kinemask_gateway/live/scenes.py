@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 Thumbnail = NDArray[np.float32]
 """`(18, 32, 3)` float32, 0..255."""
 
+THUMBNAIL_SHAPE = (18, 32, 3)
 _SIZE = (32, 18)
-_CUT_CORRELATION = 0.5
-_CUT_CHANGE = 0.5
+DEFAULT_CUT_THRESHOLD = 0.5
 _FLAT_LEVEL = 8.0
 
 
@@ -38,15 +38,15 @@ def thumbnail(message: media_pb2.Image) -> Thumbnail | None:
     return np.asarray(cv2.resize(image, _SIZE, interpolation=cv2.INTER_AREA), np.float32)
 
 
-def is_cut(before: Thumbnail, after: Thumbnail) -> bool:
+def is_cut(before: Thumbnail, after: Thumbnail, threshold: float = DEFAULT_CUT_THRESHOLD) -> bool:
     """True if the frames belong to different shots.
 
-    They must be uncorrelated, and differ by half of their own contrast: noise over a flat picture
-    is uncorrelated too.
+    They must be uncorrelated, and differ by a share of their own contrast: noise over a flat
+    picture is uncorrelated too. `threshold`: 0..1, how different they must be.
     """
     a, b = before - before.mean(), after - after.mean()
     spread = float(np.linalg.norm(a) * np.linalg.norm(b))
     correlation = float(np.vdot(a, b)) / spread if spread > 0 else 0.0
     contrast = 0.5 * float(before.std() + after.std()) + _FLAT_LEVEL
     change = float(np.abs(before - after).mean()) / contrast
-    return correlation < _CUT_CORRELATION and change > _CUT_CHANGE
+    return correlation < 1.0 - threshold and change > threshold

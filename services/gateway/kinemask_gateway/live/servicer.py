@@ -8,6 +8,8 @@ from typing import Any
 
 import grpc
 from kinemask.v1 import (
+    captioner_pb2,
+    captioner_pb2_grpc,
     detector_pb2,
     detector_pb2_grpc,
     faces_pb2,
@@ -112,4 +114,8 @@ async def _models(pool: ReplicaPool) -> list[media_pb2.ModelInfo]:
         faces = faces_pb2_grpc.FacesServiceStub(channel)
         asked = faces_pb2.FacesServiceListModelsRequest()
         return list((await faces.ListModels(asked, **options)).models)
+    if pool.service == "captioner":
+        captioner = captioner_pb2_grpc.CaptionerServiceStub(channel)
+        wanted = captioner_pb2.CaptionerServiceListModelsRequest()
+        return list((await captioner.ListModels(wanted, **options)).models)
     return []

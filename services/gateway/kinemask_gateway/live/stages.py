@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from kinemask import wire
 from kinemask.v1 import detector_pb2, segmenter_pb2, tracker_pb2
 
+from kinemask_gateway.live.association import LIVE_RULES, Rules
 from kinemask_gateway.live.detecting import Detecting
 from kinemask_gateway.live.objects import KnownObject
 from kinemask_gateway.live.rendering import Rendering
@@ -26,6 +27,7 @@ class Stages:
     segmenting: Segmenting | None
     rendering: Rendering | None
     max_objects: int
+    rules: Rules = LIVE_RULES
 
 
 @dataclass
@@ -41,6 +43,8 @@ class Prepared:
     """True if a new shot begins here."""
     rgb: wire.RgbImage | None = None
     """Its pixels, if something is to be drawn."""
+    left_out: int = 0
+    """Detections that the cap on objects kept out."""
 
 
 @dataclass
@@ -50,5 +54,5 @@ class InFlight:
     prepared: Prepared
     masks: asyncio.Future[segmenter_pb2.SegmentVideoResult] | None
     known: Mapping[int, KnownObject]
-    """The objects when it was sent: some may have been dropped when its masks come back."""
+    """The objects as they were when it was sent: they change until its masks come back."""
     tracks: Sequence[tracker_pb2.Track] = field(default_factory=list)

@@ -12,8 +12,10 @@ from kinemask_chassis import errors
 from kinemask_chassis.snapshots import SnapshotError, pack, unpack
 
 from kinemask_gateway.live.objects import ObjectBook
+from kinemask_gateway.live.rhythm import Rhythm
+from kinemask_gateway.live.scenes import THUMBNAIL_SHAPE, Thumbnail
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,22 @@ class LiveState:
     """The objects' last masks, where the segmenter had no token to give."""
     size: tuple[int, int] | None = None
     """Height and width of the stream's frames."""
+    rhythm: Rhythm | None = None
+    """When to detect next; None without a detect stage."""
+    thumbnail: Thumbnail | None = None
+    """Of the newest frame."""
 
     def to_bytes(self) -> bytes:
         tokens = {"segment": self.segment_token, "track": self.track_token}
         masks = {f"mask{i}": mask.SerializeToString() for i, mask in self.masks.items()}
         blobs = {key: np.frombuffer(value, np.uint8) for key, value in {**tokens, **masks}.items()}
-        facts = {**self.book.to_facts(), "size": list(self.size or ())}
+        if self.thumbnail is not None:
+            blobs["thumbnail"] = np.frombuffer(self.thumbnail.tobytes(), np.uint8)
+        facts = {
+            **self.book.to_facts(),
+            "size": list(self.size or ()),
+            "rhythm": self.rhythm.to_facts() if self.rhythm is not None else None,
+        }
         return pack("live", _VERSION, facts, blobs, level=0)
 
     @classmethod
@@ -46,7 +58,8 @@ class LiveState:
             snapshot = unpack(state, "live", _VERSION)
             facts: dict[str, Any] = dict(snapshot.facts)
             blobs = {key: array.tobytes() for key, array in snapshot.arrays.items()}
-            size = facts["size"]
+            size, rhythm = facts["size"], facts["rhythm"]
+            thumbnail = blobs.pop("thumbnail", None)
             return cls(
                 ObjectBook.from_facts(facts),
                 blobs.pop("segment"),
@@ -56,7 +69,13 @@ class LiveState:
                     for k, m in blobs.items()
                 },
                 (size[0], size[1]) if size else None,
+                Rhythm.from_facts(rhythm) if rhythm is not None else None,
+                _thumbnail(thumbnail) if thumbnail is not None else None,
             )
         except (SnapshotError, KeyError, TypeError, ValueError) as error:
             why = f"config.stream.resume_token: {error}"
             raise errors.data_loss(why, reason="RESUME_TOKEN_DAMAGED") from error
+
+
+def _thumbnail(blob: bytes) -> Thumbnail:
+    return np.frombuffer(blob, np.float32).reshape(THUMBNAIL_SHAPE).copy()

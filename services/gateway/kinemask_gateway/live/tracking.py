@@ -40,6 +40,8 @@ class Tracking:
         self._stream: ContractStream | None = None
         self._last_frame_id = -1
         self._identities_lost = False
+        self.losses = 0
+        """How often the state was lost with a replica."""
 
     @property
     def service(self) -> media_pb2.ServiceInfo | None:
@@ -90,6 +92,7 @@ class Tracking:
             except StreamLost as lost:
                 self._stream = None
                 self._identities_lost = True
+                self.losses += 1
                 if last_try:
                     raise StageDown(_down(lost)) from lost
             else:

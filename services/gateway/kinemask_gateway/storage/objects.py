@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import shutil
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -29,6 +31,22 @@ class ObjectMissingError(Exception):
         self.key = key
 
 
+class BlockingReads:
+    """Whole objects for code that is not asyncio's: any thread, and picklable for any process."""
+
+    def __init__(self, store: obstore.store.ObjectStore) -> None:
+        self._store = store
+
+    def get(self, key: str) -> bytes:
+        """A whole object; for small ones. Errors as `ObjectStore.get`."""
+        try:
+            return bytes(obstore.get(self._store, key).bytes())
+        except FileNotFoundError as error:
+            raise ObjectMissingError(key) from error
+        except (BaseError, OSError) as error:
+            raise _explained(error) from error
+
+
 class ObjectStore:
     """Puts, gets, lists and deletes objects. Keys look like `videos/ID/source`.
 
@@ -41,6 +59,7 @@ class ObjectStore:
     def __init__(self, store: obstore.store.ObjectStore, copies: LocalCopies) -> None:
         self._store = store
         self._copies = copies
+        self.blocking = BlockingReads(store)
         self._folder = Path(str(store.prefix)) if isinstance(store, LocalStore) else None
 
     async def put(self, key: str, data: bytes | AsyncIterable[bytes] | Path) -> None:
@@ -121,8 +140,11 @@ class ObjectStore:
         self._copies.forget(keys)
 
     async def delete_below(self, prefix: str) -> None:
-        """Remove every object below a prefix."""
+        """Remove every object below a prefix, and what a killed process left there half-written."""
         await self.delete(*await self.keys(prefix))
+        if self._folder is not None:
+            # Objects on their way are files that a listing passes over.
+            await asyncio.to_thread(shutil.rmtree, self._folder / prefix, ignore_errors=True)
 
     @asynccontextmanager
     async def local(self, key: str) -> AsyncIterator[Path]:

@@ -15,6 +15,8 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from kinemask_segmenter.engines.everything import EverythingOptions
+
 Image = NDArray[np.uint8]
 """`(H, W, 3)` uint8 RGB."""
 BoolMask = NDArray[np.bool_]
@@ -59,16 +61,42 @@ class ObjectMask:
 
 
 @dataclass(frozen=True)
+class ImageMasks:
+    """What prompts on one picture gave."""
+
+    candidates: list[list[ObjectMask]]
+    """For each prompt its masks, best first."""
+    embedding_cached: bool = False
+    """True if the picture's embedding was still there from an earlier call."""
+
+
+@dataclass(frozen=True)
 class EngineInfo:
     """What ran: named in every stream's first reply."""
 
-    name: str
-    """The word a client may ask for, such as `flow`."""
+    engine: str
+    """The family, such as `flow` or `sam2`."""
     model: str
     revision: str
     device: str
     retained_frames: int
     """How many recent frames can still be prompted."""
+    name: str
+    """The word a client may ask for, such as `flow` or `sam2.1-hiera-tiny`."""
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """What a client may wish of one stream; None leaves it to the engine."""
+
+    official_memory: bool = False
+    """Forget corrections as the official predictor does."""
+    fast: bool | None = None
+    """Reorder the arithmetic where that is quicker; False: bit for bit."""
+    input_size_px: int | None = None
+    retained_frames: int | None = None
+    max_conditioning: int | None = None
+    fill_hole_area_px: int | None = None
 
 
 class FrameGoneError(LookupError):
@@ -138,7 +166,21 @@ class SegmenterEngine(Protocol):
         """Pay every first-call cost now. Blocking."""
         ...
 
-    def open_stream(self, height: int, width: int, snapshot: bytes | None = None) -> AnyStream:
+    def options(self, wished: StreamOptions) -> StreamOptions:
+        """What holds where that is wished, defaults filled in.
+
+        Raises:
+            ValueError: the engine cannot; says what was expected.
+        """
+        ...
+
+    def open_stream(
+        self,
+        height: int,
+        width: int,
+        snapshot: bytes | None = None,
+        options: StreamOptions | None = None,
+    ) -> AnyStream:
         """A new stream for frames of this size, or one that goes on from a snapshot.
 
         Raises:
@@ -148,8 +190,18 @@ class SegmenterEngine(Protocol):
 
     async def segment_image(
         self, image: Image, prompts: Sequence[Prompt], candidates: int
-    ) -> list[list[ObjectMask]]:
-        """Up to `candidates` masks per prompt, best first, prompts in order."""
+    ) -> ImageMasks:
+        """Up to `candidates` masks per prompt, prompts in order."""
+        ...
+
+    async def segment_everything(
+        self, image: Image, options: EverythingOptions
+    ) -> list[ObjectMask]:
+        """Every mask of the picture, largest first, ids from 1.
+
+        Raises:
+            NotImplementedError: the engine only segments what is prompted.
+        """
         ...
 
     def close(self) -> None: ...

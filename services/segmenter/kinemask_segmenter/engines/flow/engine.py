@@ -10,7 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
 
-from kinemask_segmenter.engines.base import EngineInfo, Image, ObjectMask, Prompt
+from kinemask_segmenter.engines.base import (
+    EngineInfo,
+    Image,
+    ImageMasks,
+    ObjectMask,
+    Prompt,
+    StreamOptions,
+)
+from kinemask_segmenter.engines.everything import EverythingOptions
 from kinemask_segmenter.engines.flow import snapshot as snapshots
 from kinemask_segmenter.engines.flow.config import FlowConfig
 from kinemask_segmenter.engines.flow.memory import reuse_freed_memory
@@ -18,7 +26,8 @@ from kinemask_segmenter.engines.flow.motion import Motion, backward_flow
 from kinemask_segmenter.engines.flow.objects import start
 from kinemask_segmenter.engines.flow.pixels import Geometry, WorkFrame, to_lab
 from kinemask_segmenter.engines.flow.proposals import propose
-from kinemask_segmenter.engines.flow.stream import FlowStream, check_image
+from kinemask_segmenter.engines.flow.stream import FlowStream
+from kinemask_segmenter.engines.prompting import check_image
 
 
 class FlowEngine:
@@ -46,7 +55,7 @@ class FlowEngine:
     @property
     def info(self) -> EngineInfo:
         """Names this engine in every stream's first reply."""
-        return EngineInfo("flow", "flow", "builtin", "cpu", self._config.retained_frames)
+        return EngineInfo("flow", "flow", "builtin", "cpu", self._config.retained_frames, "flow")
 
     def warm_up(self) -> None:
         """Run every stage once on a small synthetic video."""
@@ -58,7 +67,17 @@ class FlowEngine:
         flow = backward_flow(frame.flow_grey, frame.flow_grey)
         item.advance(frame, Motion.of(flow, geometry), self._config)
 
-    def open_stream(self, height: int, width: int, snapshot: bytes | None = None) -> FlowStream:
+    def options(self, wished: StreamOptions) -> StreamOptions:
+        """None of them means anything here; what is retained is fixed."""
+        return StreamOptions(retained_frames=self._config.retained_frames)
+
+    def open_stream(
+        self,
+        height: int,
+        width: int,
+        snapshot: bytes | None = None,
+        options: StreamOptions | None = None,
+    ) -> FlowStream:
         """A new stream, or one that goes on from a snapshot.
 
         Raises:
@@ -70,7 +89,7 @@ class FlowEngine:
 
     async def segment_image(
         self, image: Image, prompts: Sequence[Prompt], candidates: int
-    ) -> list[list[ObjectMask]]:
+    ) -> ImageMasks:
         """Up to `candidates` masks per prompt, best first.
 
         Raises:
@@ -81,11 +100,18 @@ class FlowEngine:
         if image.ndim != 3:
             raise ValueError(f"expected an image (H, W, 3), got shape {image.shape}")
         geometry = Geometry.of(image.shape[0], image.shape[1], self._config)
-        check_image(image, geometry)
+        check_image(image, geometry.height, geometry.width)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
+        found = await loop.run_in_executor(
             self._executor, propose, image, prompts, candidates, geometry
         )
+        return ImageMasks(found)
+
+    async def segment_everything(
+        self, image: Image, options: EverythingOptions
+    ) -> list[ObjectMask]:
+        """Raises NotImplementedError: without a model nothing says what is a thing."""
+        raise NotImplementedError("the flow engine segments what is prompted")
 
     def close(self) -> None:
         """Stop the threads once they have finished what they do."""

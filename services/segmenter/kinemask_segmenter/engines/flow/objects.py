@@ -13,7 +13,8 @@ from kinemask_segmenter.engines.flow.config import FlowConfig
 from kinemask_segmenter.engines.flow.follow import Belief, Bools, Window, advance
 from kinemask_segmenter.engines.flow.motion import Motion
 from kinemask_segmenter.engines.flow.pixels import Floats, Geometry, WorkFrame
-from kinemask_segmenter.engines.flow.prompts import merge_prompts, segment, to_work
+from kinemask_segmenter.engines.flow.prompts import segment, to_work
+from kinemask_segmenter.engines.prompting import merge_prompts
 
 _SAME_OBJECT = 0.5
 """Overlap with the old mask above which a correction keeps what was learnt."""

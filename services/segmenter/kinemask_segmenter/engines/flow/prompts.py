@@ -6,7 +6,7 @@ flood the region of like colour around it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -40,55 +40,6 @@ class WorkPrompt:
     outside_xy: NDArray[np.float64]
     box_xyxy: tuple[float, float, float, float] | None
     mask: Bools | None
-
-
-def check_prompt(prompt: Prompt, height: int, width: int) -> None:
-    """Refuse what cannot be meant.
-
-    Raises:
-        ValueError: says what was expected and what came.
-    """
-    if prompt.object_id < 1:
-        raise ValueError(f"expected a positive object id, got {prompt.object_id}")
-    points, positive = prompt.points_xy, prompt.positive
-    if points.ndim != 2 or points.shape[1:] != (2,) or positive.shape != points.shape[:1]:
-        raise ValueError(
-            "expected points (N, 2) with N labels, "
-            f"got points {points.shape} with labels {positive.shape}"
-        )
-    if not np.isfinite(points).all():
-        raise ValueError("expected finite points, got one that is not")
-    if prompt.box_xyxy is not None:
-        _check_box(prompt.box_xyxy)
-    if prompt.mask is not None and prompt.mask.shape != (height, width):
-        raise ValueError(f"expected a mask of shape {(height, width)}, got {prompt.mask.shape}")
-    if prompt.mask is not None and not prompt.mask.any():
-        raise ValueError("expected a mask with at least one pixel, got an empty one")
-    if not len(points) and prompt.box_xyxy is None and prompt.mask is None:
-        raise ValueError("expected points, a box or a mask, got none of them")
-
-
-def _check_box(box: tuple[float, float, float, float]) -> None:
-    x0, y0, x1, y1 = box
-    if not (np.isfinite(box).all() and x0 < x1 and y0 < y1):
-        raise ValueError(f"expected a box with x_min < x_max and y_min < y_max, got {box}")
-
-
-def starts_an_object(prompt: Prompt) -> bool:
-    """Whether the prompt says where an object is, not only where it is not."""
-    return bool(prompt.positive.any()) or prompt.box_xyxy is not None or prompt.mask is not None
-
-
-def merge_prompts(earlier: Prompt, later: Prompt) -> Prompt:
-    """Points of both; the later box or mask replaces what stood before."""
-    joined = replace(
-        later,
-        points_xy=np.concatenate([earlier.points_xy, later.points_xy]),
-        positive=np.concatenate([earlier.positive, later.positive]),
-    )
-    if later.box_xyxy is None and later.mask is None:
-        return replace(joined, box_xyxy=earlier.box_xyxy, mask=earlier.mask)
-    return joined
 
 
 def to_work(prompt: Prompt, geometry: Geometry) -> WorkPrompt:

@@ -13,11 +13,10 @@ from kinemask_segmenter.engines.flow.masks import crop, expand
 from kinemask_segmenter.engines.flow.pixels import Bytes, Geometry, to_lab
 from kinemask_segmenter.engines.flow.prompts import (
     WorkPrompt,
-    check_prompt,
     segment,
-    starts_an_object,
     to_work,
 )
+from kinemask_segmenter.engines.prompting import check_prompts
 
 _LOOSENESS = (1.0, 0.6, 1.6, 0.4, 2.4)
 _SAME = 0.95
@@ -35,9 +34,7 @@ def propose(
         ValueError: a prompt that cannot be meant or says only where the object is not.
     """
     for prompt in prompts:
-        check_prompt(prompt, geometry.height, geometry.width)
-        if not starts_an_object(prompt):
-            raise ValueError("expected a positive point, a box or a mask, got negative points only")
+        check_prompts([prompt], (), geometry.height, geometry.width)
     lab = to_lab(image, geometry)
     return [_propose_one(lab, prompt, candidates, geometry) for prompt in prompts]
 

@@ -20,19 +20,9 @@ from kinemask_segmenter.engines.flow.masks import RawObject, compete, crop, expa
 from kinemask_segmenter.engines.flow.motion import Halves, Motion, backward_flow
 from kinemask_segmenter.engines.flow.objects import Followed, refine, start
 from kinemask_segmenter.engines.flow.pixels import Bytes, Geometry, WorkFrame, to_lab
-from kinemask_segmenter.engines.flow.prompts import check_prompt, starts_an_object
+from kinemask_segmenter.engines.prompting import check_image, check_prompts
 
 ResultT = TypeVar("ResultT")
-
-
-def check_image(image: Image, geometry: Geometry) -> None:
-    """Raises ValueError unless `image` is RGB bytes of the stream's size."""
-    expected = (geometry.height, geometry.width, 3)
-    if image.shape != expected or image.dtype != np.uint8:
-        raise ValueError(
-            f"expected an image of shape {expected} and type uint8, "
-            f"got {image.shape} and {image.dtype}"
-        )
 
 
 @dataclass
@@ -85,7 +75,7 @@ class FlowStream:
 
     def prepare(self, image: Image) -> WorkFrame:
         """Working image and features. Raises ValueError for an image of another size."""
-        check_image(image, self._geometry)
+        check_image(image, self._geometry.height, self._geometry.width)
         return WorkFrame.of(to_lab(image, self._geometry), self._geometry)
 
     async def step(
@@ -140,7 +130,7 @@ class FlowStream:
             state = self._state
             if state.last_frame_id is not None and frame_id <= state.last_frame_id:
                 raise ValueError(f"expected a frame id above {state.last_frame_id}, got {frame_id}")
-            self._check(prompts, set(state.objects))
+            check_prompts(prompts, state.objects, self._geometry.height, self._geometry.width)
             entry = Retained(frame_id, frame.lab, self._follow_all(frame))
             state.last_frame_id, state.grey = frame_id, frame.flow_grey
             entry.masks = {key: _pack(each.belief.level) for key, each in state.objects.items()}
@@ -158,16 +148,6 @@ class FlowStream:
             for each in self._state.objects.values():
                 each.advance(frame, motion, self._config)
         return flow
-
-    def _check(self, prompts: Sequence[Prompt], known: set[int]) -> None:
-        for prompt in prompts:
-            check_prompt(prompt, self._geometry.height, self._geometry.width)
-            if prompt.object_id not in known and not starts_an_object(prompt):
-                raise ValueError(
-                    f"expected a positive point, a box or a mask for the new object "
-                    f"{prompt.object_id}, got negative points only"
-                )
-            known.add(prompt.object_id)
 
     def _apply(self, prompt: Prompt, entry: Retained, frame: WorkFrame) -> None:
         """Start or refine the prompt's object on the frame of `entry`."""
@@ -191,7 +171,8 @@ class FlowStream:
             if frame_id not in ids:
                 raise FrameGoneError(frame_id, ids)
             at = ids.index(frame_id)
-            self._check(prompts, set(entries[at].masks))
+            known, size = entries[at].masks, (self._geometry.height, self._geometry.width)
+            check_prompts(prompts, known, *size)
             frame = WorkFrame.of(entries[at].lab, self._geometry)
             for prompt in prompts:
                 self._apply(prompt, entries[at], frame)

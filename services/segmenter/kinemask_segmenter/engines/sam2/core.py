@@ -7,7 +7,7 @@ operations of the official `SAM2VideoPredictor`, so that results are equal bit f
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -53,6 +53,9 @@ class Points:
     """`(1, N, 2)` float32."""
     labels: torch.Tensor
     """`(1, N)` int32: 1 on the object, 0 beside it."""
+
+    def to(self, device: torch.device) -> Points:
+        return Points(self.xy.to(device), self.labels.to(device))
 
 
 @dataclass(frozen=True)
@@ -103,13 +106,48 @@ class StreamCore:
         )
         return frames + sum(each.state_bytes for each in self._objects.values())
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        device: torch.device = self._model.device
+        return device
+
+    @property
+    def next_index(self) -> int:
+        """The index that the next frame will get."""
+        return self._next
+
+    @property
+    def memories(self) -> dict[int, ObjectMemory]:
+        """What is remembered, by object id; for a snapshot."""
+        return dict(self._objects)
+
+    def memory_position(self) -> torch.Tensor:
+        """The position encoding that goes with every memory map, float32 `(1, 64, S/16, S/16)`."""
+        if self._position is None:
+            side = self._model.image_size // self._model.backbone_stride
+            like = torch.zeros(1, self._model.mem_dim, side, side, device=self.device)
+            with torch.inference_mode():
+                self._position = self._model.memory_encoder.position_encoding(like).to(like.dtype)
+        return self._position
+
+    def restore(self, next_index: int, memories: Mapping[int, ObjectMemory]) -> None:
+        """Go on from a snapshot, before the first frame."""
+        self._next = next_index
+        self._objects = dict(memories)
+
+    def clear(self) -> None:
+        """Let go of frames and objects."""
+        self._frames.clear()
+        self._objects.clear()
+
     def add_frame(self, image: torch.Tensor) -> int:
         """Encode the next frame `(3, S, S)` float32, normalised; returns its index.
 
         Objects known already are not moved: see `track`.
         """
         with torch.inference_mode():
-            encoded = self._model.forward_image(image.unsqueeze(0))
+            encoded = self._model.forward_image(image.unsqueeze(0).to(self.device))
             _, features, positions, sizes = self._model._prepare_backbone_features(encoded)
         index, self._next = self._next, self._next + 1
         self._frames[index] = Encoded(features, positions, sizes)
@@ -118,7 +156,11 @@ class StreamCore:
         return index
 
     def track(self, index: int, object_ids: Sequence[int] | None = None) -> dict[int, torch.Tensor]:
-        """Carry objects to a retained frame; low-resolution logits `(1, 1, S/4, S/4)` by id.
+        """As `carry`, but low-resolution logits `(1, 1, S/4, S/4)` by id alone."""
+        return {key: each.logits for key, each in self.carry(index, object_ids).items()}
+
+    def carry(self, index: int, object_ids: Sequence[int] | None = None) -> dict[int, Output]:
+        """Carry objects to a retained frame; what is there of each, by id.
 
         Raises:
             FrameGoneError: the frame is not retained.
@@ -130,11 +172,18 @@ class StreamCore:
     def prompt(
         self, index: int, object_id: int, points: Points | None, mask: torch.Tensor | None = None
     ) -> torch.Tensor:
+        """As `say`, but low-resolution logits alone."""
+        return self.say(index, object_id, points, mask).logits
+
+    def say(
+        self, index: int, object_id: int, points: Points | None, mask: torch.Tensor | None = None
+    ) -> Output:
         """Start or correct an object on a retained frame and carry it forward to the newest.
 
         `mask` is `(1, 1, S, S)` float32 of 0 and 1. Exactly one of `points` and `mask` is given.
-        On a frame that was tracked already, clicks refine the mask there. Returns the
-        low-resolution logits on frame `index`; other objects are not touched.
+        On a frame that was tracked already, clicks refine the mask there; on the one that the
+        object began on, they begin it again as if all had been said at once. Returns what is on
+        frame `index`; other objects are not touched.
 
         Raises:
             FrameGoneError: the frame is not retained.
@@ -146,13 +195,15 @@ class StreamCore:
         slack = self._config.retained_frames
         memory = self._objects.get(object_id) or ObjectMemory(self._config.max_conditioning, slack)
         previous = memory.at(index)
-        output = self._run(index, frame, memory, points, mask, previous)
-        if previous is None or self._config.policy is MemoryPolicy.EXACT:
-            memory.condition(index, self._remember_prompted(frame, output))
+        begins = previous is None or self._begins_again(index, memory, previous)
+        output = self._run(index, frame, memory, points, mask, previous, begins)
+        if begins or self._config.policy is MemoryPolicy.EXACT:
+            output = replace(self._remember_prompted(frame, output), began=begins)
+            memory.condition(index, output)
             self._objects[object_id] = memory
             for later in [key for key in self._frames if key > index]:
                 self._track(later, self._frames[later], memory)
-        return output.low_res_logits
+        return output
 
     def remove(self, object_id: int) -> bool:
         """Forget an object; False if there is none of that id."""
@@ -165,13 +216,22 @@ class StreamCore:
             raise FrameGoneError(index, tuple(self._frames))
         return self._frames[index]
 
-    def _track(self, index: int, frame: Encoded, memory: ObjectMemory) -> torch.Tensor:
+    def _begins_again(self, index: int, memory: ObjectMemory, previous: Output) -> bool:
+        """Whether a frame that has an output is prompted as if it had none.
+
+        The official predictor does so until the video was propagated over the frame.
+        """
+        if self._config.policy is MemoryPolicy.OFFICIAL:
+            return previous.began and not any(key > index for key in memory.recent)
+        return previous.began
+
+    def _track(self, index: int, frame: Encoded, memory: ObjectMemory) -> Output:
         prompted = memory.conditioning.get(index)
         if prompted is not None:
-            return prompted.low_res_logits
+            return prompted
         output = self._run(index, frame, memory, None, None, None, follows=True)
         memory.follow(index, output)
-        return output.low_res_logits
+        return output
 
     def _run(
         self,
@@ -181,16 +241,17 @@ class StreamCore:
         points: Points | None,
         mask: torch.Tensor | None,
         previous: Output | None,
+        begins: bool = False,
         follows: bool = False,
     ) -> Output:
         clicks = None if points is None else _clicks(points)
         feedback = None
         if clicks is not None and previous is not None:
-            feedback = previous.low_res_logits.clamp(-_LOGIT_LIMIT, _LOGIT_LIMIT)
+            feedback = previous.logits.clamp(-_LOGIT_LIMIT, _LOGIT_LIMIT)
         with torch.inference_mode():
             found = self._model.track_step(
                 frame_idx=index,
-                is_init_cond_frame=not follows and previous is None,
+                is_init_cond_frame=begins,
                 current_vision_feats=frame.features,
                 current_vision_pos_embeds=frame.positions,
                 feat_sizes=frame.sizes,
@@ -212,7 +273,7 @@ class StreamCore:
         size = self._model.image_size
         with torch.inference_mode():
             shown = torch.nn.functional.interpolate(
-                output.low_res_logits, size=(size, size), mode="bilinear", align_corners=False
+                output.logits, size=(size, size), mode="bilinear", align_corners=False
             )
             features, positions = self._model._encode_new_memory(
                 current_vision_feats=frame.features,

@@ -20,8 +20,8 @@ ModelView: TypeAlias = dict[str, dict[int, dict[str, object]]]
 class Output:
     """One object on one frame. S is the model's input size."""
 
-    low_res_logits: torch.Tensor
-    """`(1, 1, S/4, S/4)` float32, small holes filled."""
+    low_res_logits: torch.Tensor | None
+    """`(1, 1, S/4, S/4)` float32, small holes filled; None once no prompt can reach the frame."""
     pointer: torch.Tensor
     """`(1, 256)`."""
     object_score: torch.Tensor
@@ -30,6 +30,19 @@ class Output:
     """`(1, 64, S/16, S/16)` bfloat16; None once it is too old to be read."""
     memory_position: torch.Tensor | None = None
     """As `memory`, float32; one tensor shared by a whole stream."""
+    began: bool = False
+    """True on a frame that the object was prompted on before it was followed to it."""
+
+    @property
+    def logits(self) -> torch.Tensor:
+        """`low_res_logits` of a frame that is still within reach.
+
+        Raises:
+            LookupError: it is not.
+        """
+        if self.low_res_logits is None:
+            raise LookupError("the frame's mask is not kept any more")
+        return self.low_res_logits
 
 
 @dataclass
@@ -65,8 +78,13 @@ class ObjectMemory:
         for key in list(self.recent):
             if key <= newest - POINTER_FRAMES - self.slack:
                 del self.recent[key]
-            elif key <= newest - SPATIAL_FRAMES - self.slack:
-                self.recent[key] = replace(self.recent[key], memory=None, memory_position=None)
+                continue
+            kept = self.recent[key]
+            if key <= newest - SPATIAL_FRAMES - self.slack:
+                kept = replace(kept, memory=None, memory_position=None)
+            if key < newest - self.slack:
+                kept = replace(kept, low_res_logits=None)
+            self.recent[key] = kept
 
     def at(self, index: int) -> Output | None:
         """The output on that frame, if it is still kept."""
@@ -86,7 +104,9 @@ class ObjectMemory:
     def tensors(self) -> Iterator[torch.Tensor]:
         """Every tensor that belongs to this object alone."""
         for each in (*self.conditioning.values(), *self.recent.values()):
-            yield from (each.low_res_logits, each.pointer, each.object_score)
+            yield from (each.pointer, each.object_score)
+            if each.low_res_logits is not None:
+                yield each.low_res_logits
             if each.memory is not None:
                 yield each.memory
 

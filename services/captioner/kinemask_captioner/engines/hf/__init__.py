@@ -1,0 +1,1 @@
+"""Captioning models that run on Hugging Face transformers."""

@@ -1,0 +1,172 @@
+"""One video followed by SAM 2: frame ids, prompts as they were said, and the core's state."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import torch
+
+from kinemask_segmenter.engines.base import FrameGoneError, Image, ObjectMask, Prompt
+from kinemask_segmenter.engines.prompting import check_image, check_prompts, merge_prompts
+from kinemask_segmenter.engines.sam2 import snapshot as snapshots
+from kinemask_segmenter.engines.sam2.core import StreamCore
+from kinemask_segmenter.engines.sam2.memory import Output
+from kinemask_segmenter.engines.sam2.pixels import (
+    to_input,
+    to_mask_input,
+    to_object_mask,
+    to_points,
+)
+
+ResultT = TypeVar("ResultT")
+
+Raw = dict[int, Output]
+"""What is on one frame, by object id."""
+
+
+class Device(Protocol):
+    """Runs work on the model's device, one piece at a time."""
+
+    def __call__(self, work: Callable[[], ResultT]) -> Awaitable[ResultT]: ...
+
+
+@dataclass
+class _Retained:
+    """A frame that can still be prompted."""
+
+    frame_id: int
+    index: int
+    said: dict[int, Prompt]
+    """What was said of each object on it, all together."""
+
+
+class Sam2Stream:
+    """State of one video; see `SegmenterStream` for the contract.
+
+    Invariants: `_core` and `_retained` change only in work given to the device, so two changes
+    never overlap even if the caller gave up waiting for the first. `_retained` has the frames that
+    the core retains, oldest first.
+    """
+
+    def __init__(
+        self, core: StreamCore, device: Device, facts: snapshots.StreamFacts, retained: int
+    ) -> None:
+        self._core = core
+        self._device = device
+        self._facts = facts
+        self._keep = retained
+        self._retained: list[_Retained] = []
+        self._last_frame_id: int | None = None
+        self._removed: set[int] = set()
+
+    def prepare(self, image: Image) -> torch.Tensor:
+        """Resized and normalised. Raises ValueError for an image of another size."""
+        check_image(image, self._facts.height, self._facts.width)
+        return to_input(image, self._facts.input_size_px)
+
+    async def step(self, frame_id: int, prepared: torch.Tensor, prompts: Sequence[Prompt]) -> Raw:
+        """Next frame. Raises ValueError, with nothing changed, for a bad prompt or frame id."""
+        return await self._device(lambda: self._step(frame_id, prepared, prompts))
+
+    def finish(self, raw: Raw) -> list[ObjectMask]:
+        """Masks at the original size."""
+        size = self._facts.height, self._facts.width
+        return [to_object_mask(key, raw[key], *size) for key in sorted(raw)]
+
+    async def prompt_late(self, frame_id: int, prompts: Sequence[Prompt]) -> None:
+        """Prompt a retained frame and carry the objects forward to the newest.
+
+        Raises:
+            FrameGoneError: the frame is not retained.
+            ValueError: a bad prompt; nothing was changed.
+        """
+        await self._device(lambda: self._prompt_late(frame_id, prompts))
+
+    def remove(self, object_id: int) -> bool:
+        """Forget an object before the next piece of work; it may be under way right now."""
+        known = object_id in self.object_ids()
+        if known:
+            self._removed.add(object_id)
+        return known
+
+    def object_ids(self) -> tuple[int, ...]:
+        """Objects followed now, ascending."""
+        return tuple(key for key in self._core.object_ids if key not in self._removed)
+
+    async def snapshot(self) -> bytes:
+        """State without the retained frames: late prompts reach back to the restore at most."""
+        return await self._device(self._snapshot)
+
+    def restore(self, saved: snapshots.SavedStream) -> None:
+        """Go on from a state, before the first frame."""
+        self._core.restore(saved.next_index, saved.objects)
+        self._last_frame_id = saved.last_frame_id
+
+    def close(self) -> None:
+        """Free what the stream holds."""
+        self._core.clear()
+        self._retained.clear()
+
+    # --- on the device
+
+    def _step(self, frame_id: int, image: torch.Tensor, prompts: Sequence[Prompt]) -> Raw:
+        self._settle()
+        if self._last_frame_id is not None and frame_id <= self._last_frame_id:
+            raise ValueError(f"expected a frame id above {self._last_frame_id}, got {frame_id}")
+        self._check(prompts)
+        at = _Retained(frame_id, self._core.add_frame(image), {})
+        self._last_frame_id = frame_id
+        self._retained = [*self._retained, at][-self._keep :]
+        raw = self._core.carry(at.index)
+        raw.update(self._say(at, prompts))
+        return raw
+
+    def _prompt_late(self, frame_id: int, prompts: Sequence[Prompt]) -> None:
+        self._settle()
+        at = next((each for each in self._retained if each.frame_id == frame_id), None)
+        if at is None:
+            raise FrameGoneError(frame_id, [each.frame_id for each in self._retained])
+        self._check(prompts)
+        self._say(at, prompts)
+
+    def _say(self, at: _Retained, prompts: Sequence[Prompt]) -> Raw:
+        """Each object once, with all that was said of it on the frame."""
+        for prompt in prompts:
+            earlier = at.said.get(prompt.object_id)
+            at.said[prompt.object_id] = merge_prompts(earlier, prompt) if earlier else prompt
+        ids = dict.fromkeys(prompt.object_id for prompt in prompts)
+        return {key: self._say_one(at.index, at.said[key]) for key in ids}
+
+    def _say_one(self, index: int, prompt: Prompt) -> Output:
+        facts = self._facts
+        device = self._core.device
+        found: Output | None = None
+        if prompt.mask is not None:
+            mask = to_mask_input(prompt.mask, facts.input_size_px).to(device)
+            found = self._core.say(index, prompt.object_id, None, mask)
+        # SAM 2 takes a mask or clicks; clicks beside a mask refine it.
+        if prompt.mask is None or len(prompt.points_xy) or prompt.box_xyxy is not None:
+            points = to_points(prompt, facts.height, facts.width, facts.input_size_px)
+            found = self._core.say(index, prompt.object_id, points.to(device))
+        assert found is not None
+        return found
+
+    def _settle(self) -> None:
+        """Carry removals out."""
+        while self._removed:
+            key = self._removed.pop()
+            self._core.remove(key)
+            for each in self._retained:
+                each.said.pop(key, None)
+
+    def _check(self, prompts: Sequence[Prompt]) -> None:
+        check_prompts(prompts, self._core.object_ids, self._facts.height, self._facts.width)
+
+    def _snapshot(self) -> bytes:
+        self._settle()
+        saved = snapshots.SavedStream(
+            self._core.next_index, self._last_frame_id, self._core.memories
+        )
+        return snapshots.encode(self._facts, saved)
