@@ -13,6 +13,7 @@ import grpc
 import numpy as np
 from kinemask import wire
 from kinemask.v1 import faces_pb2, faces_pb2_grpc, media_pb2
+from kinemask_chassis import errors
 from kinemask_chassis.server import running
 from kinemask_faces.engines.base import (
     DetectedFace,
@@ -63,8 +64,10 @@ def _discs(image: Image) -> list[DetectedFace]:
     _, _, stats, _ = cv2.connectedComponentsWithStats(lit)
     faces = []
     for left, top, width, height, _ in sorted(stats[1:].tolist(), key=lambda row: -row[4]):
-        middle = np.array([left + width / 2, top + height / 2])
-        marks = (middle + _MARKS * [width / 2, height / 2]).astype(np.float32)
+        # A disc that is cut by the left border has its landmarks where the whole one would.
+        across = height if left == 0 else width
+        middle = np.array([left + width - across / 2, top + height / 2])
+        marks = (middle + _MARKS * [across / 2, height / 2]).astype(np.float32)
         box = (float(left), float(top), float(left + width), float(top + height))
         faces.append(DetectedFace(box, 0.9, marks))
     return faces
@@ -102,3 +105,71 @@ async def serving_faces(
         grpc.aio.insecure_channel(server.address) as channel,
     ):
         yield faces_pb2_grpc.FacesServiceStub(channel)
+
+
+CAROL = (40, 220, 40)
+GALLERY = "friends"
+
+
+def one_disc(colour: tuple[int, int, int], radius: int = 40) -> np.ndarray:
+    """A picture of one person."""
+    return drawn((colour, (100, 100), radius))
+
+
+def sample(picture: np.ndarray, **fields: object) -> faces_pb2.SampleInput:
+    """What is to be enrolled."""
+    return faces_pb2.SampleInput(face=source(picture), **fields)  # type: ignore[arg-type]  # whatever a test names
+
+
+class Friends:
+    """A gallery on a running service, and the calls that fill it."""
+
+    def __init__(self, stub: faces_pb2_grpc.FacesServiceAsyncStub) -> None:
+        self.stub = stub
+
+    async def make(self, **people: tuple[int, int, int]) -> Friends:
+        """The gallery, with one picture of each person; ids are the names."""
+        await self.stub.CreateGallery(faces_pb2.CreateGalleryRequest(gallery_id=GALLERY))
+        for name, colour in people.items():
+            await self.add(name)
+            [outcome] = await self.enrol(name, sample(one_disc(colour)))
+            assert outcome.HasField("accepted"), outcome
+        return self
+
+    async def add(self, name: str) -> faces_pb2.Person:
+        request = faces_pb2.CreatePersonRequest(
+            gallery_id=GALLERY, person_id=name, display_name=name.title()
+        )
+        return (await self.stub.CreatePerson(request)).person
+
+    async def enrol(
+        self, person_id: str, *samples: faces_pb2.SampleInput, request_id: str = ""
+    ) -> list[faces_pb2.SampleOutcome]:
+        request = faces_pb2.EnrolSamplesRequest(
+            gallery_id=GALLERY, person_id=person_id, samples=samples, request_id=request_id
+        )
+        return list((await self.stub.EnrolSamples(request)).outcomes)
+
+    async def recognise(
+        self, *pictures: np.ndarray, request_id: str = "", **options: object
+    ) -> list[faces_pb2.RecognisedFace]:
+        """The faces of all pictures, in order."""
+        request = faces_pb2.RecogniseRequest(
+            images=map(sent, pictures),
+            options=faces_pb2.RecogniseOptions(gallery_id=GALLERY, **options),  # type: ignore[arg-type]  # whatever a test names
+            request_id=request_id,
+        )
+        return [face for found in (await self.stub.Recognise(request)).results for face in found.faces]
+
+    async def people(self, **fields: object) -> list[faces_pb2.Person]:
+        request = faces_pb2.ListPeopleRequest(gallery_id=GALLERY, **fields)  # type: ignore[arg-type]  # whatever a test names
+        return list((await self.stub.ListPeople(request)).people)
+
+    async def samples(self) -> list[faces_pb2.FaceSample]:
+        request = faces_pb2.ListSamplesRequest(gallery_id=GALLERY, page_size=1000)
+        return list((await self.stub.ListSamples(request)).samples)
+
+
+def reason(error: grpc.aio.AioRpcError) -> str:
+    """The ErrorInfo's."""
+    return errors.from_status(errors.status_from_exception(error)).reason

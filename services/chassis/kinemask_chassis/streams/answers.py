@@ -43,7 +43,8 @@ class Answers:
         """A frame that could not be worked on."""
         message = streams_pb2.FrameError(
             frame_id=entry.frame_id,
-            capture_time_us=entry.frame.frame.capture_time_us,
+            # A sample that is enrolled has no such time.
+            capture_time_us=getattr(entry.frame.frame, "capture_time_us", 0),
             status=errors.status_from_exception(error),
             timing=_timing(entry.frame, 0.0),
         )
