@@ -159,7 +159,9 @@ class Friends:
             options=faces_pb2.RecogniseOptions(gallery_id=GALLERY, **options),  # type: ignore[arg-type]  # whatever a test names
             request_id=request_id,
         )
-        return [face for found in (await self.stub.Recognise(request)).results for face in found.faces]
+        return [
+            face for found in (await self.stub.Recognise(request)).results for face in found.faces
+        ]
 
     async def people(self, **fields: object) -> list[faces_pb2.Person]:
         request = faces_pb2.ListPeopleRequest(gallery_id=GALLERY, **fields)  # type: ignore[arg-type]  # whatever a test names

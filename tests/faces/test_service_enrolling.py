@@ -1,4 +1,4 @@
-"""Samples: enrolled one by one and as a stream, listed, removed, also while the database is away."""
+"""Samples enrolled one by one and as a stream, listed and removed; a database that goes away."""
 
 from __future__ import annotations
 
@@ -66,9 +66,7 @@ def frame(number: int, person_id: str, picture: np.ndarray, **fields: object) ->
             faces_pb2.FACE_PROBLEM_NO_FACE_AT_BOX,
             id="none at the box",
         ),
-        pytest.param(
-            sample(one_disc(ALICE, 10)), faces_pb2.FACE_PROBLEM_TOO_SMALL, id="too small"
-        ),
+        pytest.param(sample(one_disc(ALICE, 10)), faces_pb2.FACE_PROBLEM_TOO_SMALL, id="too small"),
         pytest.param(sample(CUT), faces_pb2.FACE_PROBLEM_CUT_OFF, id="cut by the border"),
         pytest.param(
             sample(one_disc(ALICE, 20), min_quality=0.99),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 import pytest
 from google.protobuf import struct_pb2
@@ -15,7 +17,7 @@ INVALID = grpc.StatusCode.INVALID_ARGUMENT
 def nested(levels: int) -> struct_pb2.Struct:
     """JSON of so many levels."""
     made = struct_pb2.Struct()
-    inner: dict[str, object] = {"end": 1}
+    inner: dict[str, Any] = {"end": 1}
     for _ in range(levels - 1):
         inner = {"in": inner}
     made.update(inner)
@@ -85,7 +87,7 @@ async def test_a_repeated_request_makes_one_person(friends: Friends) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param("O'Brien \"Bob\"; DROP TABLE people;--", id="quotes"),
+        pytest.param('O\'Brien "Bob"; DROP TABLE people;--', id="quotes"),
         pytest.param("Zoë 👩‍👩‍👧 李", id="emoji and other scripts"),
         pytest.param("%_\\", id="what LIKE would read"),
     ],
@@ -130,7 +132,7 @@ async def test_metadata_of_sixteen_levels_comes_back(friends: Friends) -> None:
 
 async def test_an_unknown_gallery_is_not_found(friends: Friends) -> None:
     asked = faces_pb2.RecogniseOptions(gallery_id="nowhere")
-    calls = [
+    calls: list[Any] = [
         friends.stub.GetGallery(faces_pb2.GetGalleryRequest(gallery_id="nowhere")),
         friends.stub.ListPeople(faces_pb2.ListPeopleRequest(gallery_id="nowhere")),
         friends.stub.Recognise(faces_pb2.RecogniseRequest(images=[], options=asked)),

@@ -106,6 +106,19 @@ def terms_of(options: faces_pb2.RecogniseOptions, model: FaceModelInfo) -> Looku
     )
 
 
+def contradicts(terms: LookupTerms, finding: Finding, person_id: str) -> bool:
+    """True if a good look at a face says plainly that it is not that person."""
+    quality = finding.seen.quality
+    if quality.problem is not None or quality.score < MIN_STRANGER_QUALITY:
+        return False
+    if finding.decision == faces_pb2.FACE_DECISION_UNKNOWN:
+        alike = -1.0 if finding.best is None else finding.best.similarity
+        return alike < min(terms.model.stranger_below, terms.threshold)
+    known = (faces_pb2.FACE_DECISION_KNOWN, faces_pb2.FACE_DECISION_STRANGER)
+    best = "" if finding.best is None else finding.best.person_id
+    return finding.decision in known and best != person_id
+
+
 def _strangers(
     options: faces_pb2.RecogniseOptions, model: FaceModelInfo, threshold: float
 ) -> StrangerTerms | None:

@@ -50,10 +50,13 @@ def regions_of(frame: faces_pb2.RecogniseFrame, size: tuple[int, int]) -> list[R
 def faces_of_regions(
     faces: Sequence[DetectedFace], regions: Sequence[Region]
 ) -> dict[int, DetectedFace]:
-    """By track: at most one face for a region and one region for a face, the best fits first."""
+    """By track: at most one face for a region, and for a face one region of each kind.
+
+    The best fits come first; a face and the person whose it is may both be tracks.
+    """
     fits = sorted(
         (
-            (fit, region.track_id, index)
+            (fit, region.track_id, index, region.is_person)
             for region in regions
             for index, face in enumerate(faces)
             if (fit := _fit(face.box_xyxy, region)) > 0
@@ -61,11 +64,11 @@ def faces_of_regions(
         reverse=True,
     )
     found: dict[int, DetectedFace] = {}
-    taken: set[int] = set()
-    for _, track_id, index in fits:
-        if track_id not in found and index not in taken:
+    taken: set[tuple[int, bool]] = set()
+    for _, track_id, index, is_person in fits:
+        if track_id not in found and (index, is_person) not in taken:
             found[track_id] = faces[index]
-            taken.add(index)
+            taken.add((index, is_person))
     return found
 
 

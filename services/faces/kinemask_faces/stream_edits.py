@@ -123,7 +123,10 @@ def vote_rules(message: faces_pb2.VoteOptions) -> VoteRules:
     try:
         return VoteRules(
             min_votes=message.min_votes or plain.min_votes,
-            min_share=message.min_share if message.HasField("min_share") else plain.min_share,
+            # A float of the wire is 0.6 and a little: three of five would be too few.
+            min_share=round(message.min_share, 6)
+            if message.HasField("min_share")
+            else plain.min_share,
             max_votes=message.max_votes or max(plain.max_votes, message.min_votes),
             recheck_every_n_frames=message.recheck_every_n_frames or plain.recheck_every_n_frames,
         )

@@ -16,7 +16,7 @@ from kinemask_chassis.snapshots import Json, SnapshotError, pack, unpack
 from kinemask_faces.engines.base import DetectedFace, Image
 from kinemask_faces.following import FaceFollower
 from kinemask_faces.looking import FaceLooker
-from kinemask_faces.lookup import Finding, LookupTerms
+from kinemask_faces.lookup import Finding, LookupTerms, contradicts
 from kinemask_faces.recognising import Recogniser
 from kinemask_faces.regions import faces_of_regions, regions_of
 from kinemask_faces.runner import ModelRunner
@@ -58,6 +58,7 @@ class NamedFrame:
 class RecogniseHandler:
     """A `StreamHandler`; see there for who calls what when.
 
+    A good look that says plainly that a track is not who the votes say starts its count anew.
     Within its budget a frame looks at the tracks that are longest undecided first, and always at
     one, so that every track is decided in the end.
     """
@@ -227,6 +228,12 @@ class RecogniseHandler:
         if vote is None:
             track.votes.skip(frame_id)
             return
+        standing = track.votes.standing()
+        known = standing.verdict is Verdict.KNOWN
+        if known and contradicts(self._edits.terms, finding, standing.person_id):
+            # When two people cross, a track may go over from one to the other, and thirty votes
+            # for the one would keep their name on the other for long.
+            track.votes.doubt()
         track.take(vote, finding.best, frame_id)
         await self._forget_deleted(track, finding)
         await self._enrol_if_strange(track, finding, frame_id)
@@ -254,6 +261,7 @@ class RecogniseHandler:
         track.strange.clear()
         if made is not None:
             finding.take_stranger(made)
+            track.votes.doubt()  # those looks found nobody because there was nobody yet
             for _ in range(rules.min_frames):
                 track.take(Vote(Verdict.KNOWN, made.match.person_id), made.match, frame_id)
 

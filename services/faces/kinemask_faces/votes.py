@@ -97,6 +97,10 @@ class TrackVotes:
         kept = [vote for vote in self._votes if vote.person_id != person_id]
         self._votes = deque(kept, self._rules.max_votes)
 
+    def doubt(self) -> None:
+        """Drop all votes: the track has most likely gone over to another face."""
+        self._votes.clear()
+
     def standing(self) -> Standing:
         """Who it is by the votes so far.
 
