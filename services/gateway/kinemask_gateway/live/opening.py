@@ -135,7 +135,8 @@ def _build(
             detecting.rhythm.note(result.frame_id, Note.LOST)
 
     if config.HasField("segment"):
-        segmenting = Segmenting(pools["segmenter"], _segment_config(config), open_s, observe)
+        told = segment_config(config.segment, config.HasField("effect"))
+        segmenting = Segmenting(pools["segmenter"], told, open_s, observe)
     if config.HasField("caption"):
         timeout_s = settings.caption_timeout_s
         captioning = Captioning(pools["captioner"], config.caption, timeout_s)
@@ -148,10 +149,12 @@ def _services(config: live_pb2.StreamConfig) -> list[str]:
     return [*detect, "segmenter"] if config.HasField("segment") else detect
 
 
-def _segment_config(config: live_pb2.StreamConfig) -> segmenter_pb2.SegmentVideoConfig:
-    segment = config.segment
+def segment_config(
+    segment: live_pb2.SegmentStage, with_masks: bool
+) -> segmenter_pb2.SegmentVideoConfig:
+    """What the segmenter is told; `with_masks`: they are needed whether the client wants them."""
     encoding = segment.mask_encoding
-    if encoding == media_pb2.MASK_ENCODING_NONE and config.HasField("effect"):
+    if encoding == media_pb2.MASK_ENCODING_NONE and with_masks:
         encoding = media_pb2.MASK_ENCODING_RLE
     message = segmenter_pb2.SegmentVideoConfig(
         mask_encoding=encoding,
