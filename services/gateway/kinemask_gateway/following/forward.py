@@ -11,6 +11,7 @@ from kinemask.v1 import jobs_pb2 as pb
 from kinemask.v1 import live_pb2, media_pb2
 from kinemask.video import VideoFrame
 from kinemask_chassis import errors
+from kinemask_chassis.streams import StreamTerms
 
 from kinemask_gateway.downstream import Downstream
 from kinemask_gateway.following.driver import Followed, FrameDriver
@@ -19,7 +20,7 @@ from kinemask_gateway.following.spec import edits_of, rules_of, stream_config, s
 from kinemask_gateway.following.state import TrackState, extend
 from kinemask_gateway.jobs.body import JobContext
 from kinemask_gateway.live.handler import LiveHandler
-from kinemask_gateway.live.opening import open_pipeline
+from kinemask_gateway.live.opening import Opened, open_pipeline
 from kinemask_gateway.settings import GatewaySettings
 from kinemask_gateway.tracks.messages import object_from_message
 from kinemask_gateway.tracks.values import MaskOrigin, TrackedFrame
@@ -60,19 +61,22 @@ class ForwardPass:
             ServiceError: a service refuses what is asked for.
         """
         terms = stream_terms(self._spec, state.pipeline)
-        opened = await open_pipeline(
-            stream_config(self._spec),
-            terms,
-            self._downstream,
-            self._settings,
-            rules_of(self._spec),
-        )
+        opened = await self._opened(terms)
         try:
             _check_all_there(opened.services)
             state.stages = opened.services
             await self._follow(opened.handler, state, told)
         finally:
             await opened.handler.close()
+
+    async def _opened(self, terms: StreamTerms) -> Opened:
+        config, rules = stream_config(self._spec), rules_of(self._spec)
+        try:
+            return await open_pipeline(config, terms, self._downstream, self._settings, rules)
+        except errors.ServiceError as error:
+            if error.code in _PASSING:
+                raise StageLostError(error.message) from error
+            raise
 
     async def _follow(self, handler: LiveHandler, state: TrackState, told: Told) -> None:
         every = self._spec.checkpoint_every_n_frames
