@@ -7,6 +7,10 @@ from typing import Any
 from unittest import mock
 
 import torch
+from kinemask_segmenter.engines.sam2.core import CoreConfig, StreamCore
+from kinemask_segmenter.engines.sam2.forward import Forward, Points
+from kinemask_segmenter.engines.sam2.models import exact
+from kinemask_segmenter.engines.sam2.work import alone
 from sam2 import sam2_video_predictor
 from sam2.build_sam import build_sam2_video_predictor
 
@@ -57,3 +61,33 @@ def official_state(model: Any, images: torch.Tensor) -> Any:
         sam2_video_predictor, "load_video_frames", lambda **_: (images, size, size)
     ):
         return model.init_state("")
+
+
+class Follower:
+    """A stream core driven by hand, with low-resolution logits `(1, 1, S/4, S/4)` as its words."""
+
+    def __init__(
+        self, model: Any, config: CoreConfig | None = None, forward: Forward | None = None
+    ) -> None:
+        """`model` runs by the tier `exact` unless a `forward` is given."""
+        self.core = StreamCore(forward or exact(model), config)
+
+    def add_frame(self, image: torch.Tensor) -> int:
+        """Encode the next frame `(3, S, S)`; its index."""
+        return alone(self.core.see(image))
+
+    def track(
+        self, index: int, object_ids: Sequence[int] | None = None, *, reverse: bool = False
+    ) -> dict[int, torch.Tensor]:
+        """Objects carried to a retained frame."""
+        found = alone(self.core.carry(index, object_ids, reverse=reverse))
+        return {key: each.logits for key, each in found.items()}
+
+    def prompt(
+        self, index: int, object_id: int, points: Points | None, mask: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """What a prompt gives on its frame."""
+        return alone(self.core.say(index, object_id, points, mask)).logits
+
+    def remove(self, object_id: int) -> bool:
+        return self.core.remove(object_id)

@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from kinemask_segmenter.engines.sam2.core import CoreConfig, MemoryPolicy, Points, StreamCore
+from kinemask_segmenter.engines.sam2.core import CoreConfig, MemoryPolicy
+from kinemask_segmenter.engines.sam2.forward import Points
 
 from benchmarks import sam2_models
+from benchmarks.sam2_models import Follower
 
 
 @dataclass(frozen=True)
@@ -155,12 +157,10 @@ def ours(
     images: torch.Tensor,
     scenario: Scenario,
     config: CoreConfig | None = None,
-    look: Callable[[StreamCore], None] = lambda core: None,
+    look: Callable[[Follower], None] = lambda core: None,
 ) -> Masks:
     """The same with the streaming core; `look` sees it after every frame."""
-    core = StreamCore(
-        model, config or CoreConfig(fill_hole_area_px=0, policy=MemoryPolicy.OFFICIAL)
-    )
+    core = Follower(model, config or CoreConfig(fill_hole_area_px=0, policy=MemoryPolicy.OFFICIAL))
     shown: Masks = []
     for index, image in enumerate(images):
         sam2_models.show_objects(model, index not in scenario.hidden)

@@ -35,7 +35,7 @@ async def test_every_model_is_listed_and_blip_is_the_default(tiny_data: Path) ->
         ]
         answer = await calls.caption([photo(1)])
         assert (answer.service.model, answer.service.engine) == (NAMES[0], "transformers")
-        assert answer.results[0].tokens > 0
+        assert answer.results[0].caption
 
 
 async def test_many_clients_get_what_each_gets_alone(tiny_data: Path) -> None:

@@ -21,6 +21,8 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_status import rpc_status
 from kinemask import wire
 from kinemask.v1 import (
+    captioner_pb2,
+    captioner_pb2_grpc,
     detector_pb2,
     detector_pb2_grpc,
     live_pb2,
@@ -319,6 +321,7 @@ class Fakes(
     segmenter_pb2_grpc.SegmenterServiceServicer,
     tracker_pb2_grpc.TrackerServiceServicer,
     detector_pb2_grpc.DetectorServiceServicer,
+    captioner_pb2_grpc.CaptionerServiceServicer,
 ):
     """Every service the client talks to, on one port."""
 
@@ -372,6 +375,17 @@ class Fakes(
                 result.detections.add(box=box, score=0.75, label=prompt, prompt=prompt)
         return response
 
+    async def Caption(self, request: Any, context: Any) -> captioner_pb2.CaptionResponse:
+        await self._called(request, context)
+        response = captioner_pb2.CaptionResponse(service=media_pb2.ServiceInfo(model="blip"))
+        for image in request.images:
+            if image.encoded == b"bad":
+                bad = rich_status(grpc.StatusCode.INVALID_ARGUMENT, "not a picture", "BAD_IMAGE")
+                response.results.add(error=bad)
+            else:
+                response.results.add(caption="a red car", score=0.5, tokens=3, truncated=True)
+        return response
+
     async def SegmentImage(self, request: Any, context: Any) -> segmenter_pb2.SegmentImageResponse:
         await self._called(request, context)
         response = segmenter_pb2.SegmentImageResponse(width=8, height=6)
@@ -399,6 +413,8 @@ class Fakes(
         model = media_pb2.ModelInfo(name="classic", classes=["face"])
         if isinstance(request, detector_pb2.DetectorServiceListModelsRequest):
             return detector_pb2.DetectorServiceListModelsResponse(models=[model])
+        if isinstance(request, captioner_pb2.CaptionerServiceListModelsRequest):
+            return captioner_pb2.CaptionerServiceListModelsResponse(models=[model])
         return segmenter_pb2.SegmenterServiceListModelsResponse(models=[model])
 
     async def ListAlgorithms(self, request: Any, context: Any) -> Any:
@@ -417,6 +433,7 @@ async def serving(fakes: Fakes | None = None) -> AsyncIterator[tuple[Fakes, grpc
     segmenter_pb2_grpc.add_SegmenterServiceServicer_to_server(fakes, server)
     tracker_pb2_grpc.add_TrackerServiceServicer_to_server(fakes, server)
     detector_pb2_grpc.add_DetectorServiceServicer_to_server(fakes, server)
+    captioner_pb2_grpc.add_CaptionerServiceServicer_to_server(fakes, server)
     health_pb2_grpc.add_HealthServicer_to_server(fakes.health, server)
     port = server.add_insecure_port("127.0.0.1:0")
     fakes.address = f"127.0.0.1:{port}"

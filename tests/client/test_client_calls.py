@@ -87,6 +87,32 @@ def test_a_batch_keeps_each_pictures_error_apart(client: kinemask.Client) -> Non
         client.detect(b"bad", ["face"])
 
 
+def test_caption(client: kinemask.Client, fakes: Fakes) -> None:
+    found = client.caption(IMAGE, beams=3, max_tokens=20, min_tokens=2, text="a", model="blip")
+    assert (str(found), found.score, found.tokens, found.truncated) == ("a red car", 0.5, 3, True)
+    assert found.service.model == "blip"
+    options = fakes.calls[0].options
+    assert (options.beams, options.max_tokens, options.min_tokens) == (3, 20, 2)
+    assert (options.text, options.model) == ("a", "blip")
+    np.testing.assert_array_equal(images.decode(fakes.calls[0].images[0].encoded), IMAGE)
+
+
+def test_captions_of_a_batch_keep_each_pictures_error_apart(client: kinemask.Client) -> None:
+    good, bad = client.caption_batch([IMAGE, b"bad"])
+    assert good.error is None and good.text == "a red car"
+    assert isinstance(bad.error, kinemask.InvalidArgumentError)
+    with pytest.raises(kinemask.InvalidArgumentError, match="not a picture"):
+        client.caption(b"bad")
+
+
+async def test_captions_for_asyncio(fakes: Fakes) -> None:
+    async with kinemask.AsyncClient(fakes.address) as client:
+        assert (await client.caption(IMAGE)).text == "a red car"
+        batch = await client.caption_batch([IMAGE] * 2, options=kinemask.CaptionOptions(beams=2))
+        assert [one.text for one in batch] == ["a red car"] * 2
+        assert [model.name for model in await client.models("captioner")] == ["classic"]
+
+
 def test_arrays_travel_raw_when_asked(fakes: Fakes) -> None:
     with kinemask.Client(fakes.address, jpeg_quality=None) as client:
         client.detect(IMAGE, ["face"])

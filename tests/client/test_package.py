@@ -15,7 +15,8 @@ PROJECT = Path(kinemask.__file__).parent.parent / "pyproject.toml"
 
 PUBLIC = """
 AbortedError AlreadyExistsError AsyncClient AsyncLiveStream AsyncPendingEdit AsyncTrackStream
-AsyncVideoStream Box CaptionStage Client DataLossError DeadlineExceededError DetectStage Detection
+AsyncVideoStream Box Caption CaptionOptions CaptionStage Client DataLossError
+DeadlineExceededError DetectStage Detection
 Detections EditAck Effect EffectStage EncodedMask EverythingOptions FacesStage
 FailedPreconditionError FieldViolation InternalError InvalidArgumentError KinemaskError LiveConfig
 LiveFrame LiveObject LiveStream ModelInfo NotFoundError ObjectMask ObjectName Observation

@@ -121,6 +121,13 @@ class _DetectorService(Service[ChassisSettings]):
         detector_pb2_grpc.add_DetectorServiceServicer_to_server(self._servicer, server)
 
 
+@asynccontextmanager
+async def detecting(servicer: ScriptedDetector) -> AsyncIterator[RunningServer]:
+    """The scripted detector on a free port."""
+    async with running(_DetectorService(servicer)) as server:
+        yield server
+
+
 class LiveCalls:
     """Opens streams on one running gateway."""
 

@@ -221,9 +221,11 @@ def _config_with(**fields: object) -> live_pb2.StreamConfig:
             id="unknown effect names those there are",
         ),
         pytest.param(
-            _config_with(segment=live_pb2.SegmentStage(), caption=live_pb2.CaptionStage()),
+            _config_with(
+                segment=live_pb2.SegmentStage(), faces=live_pb2.FacesStage(gallery_id="g")
+            ),
             "UNIMPLEMENTED",
-            "caption",
+            "faces",
             id="a stage that is not built yet",
         ),
         pytest.param(

@@ -10,16 +10,13 @@ torch = pytest.importorskip("torch", reason="needs the extra kinemask-segmenter[
 pytest.importorskip("sam2", reason="needs the extra kinemask-segmenter[sam2]")
 
 from kinemask_segmenter.engines.base import FrameGoneError  # noqa: E402
-from kinemask_segmenter.engines.sam2.core import (  # noqa: E402
-    CoreConfig,
-    MemoryPolicy,
-    Points,
-    StreamCore,
-)
+from kinemask_segmenter.engines.sam2.core import CoreConfig, MemoryPolicy  # noqa: E402
+from kinemask_segmenter.engines.sam2.forward import Points  # noqa: E402
 from kinemask_segmenter.engines.sam2.holes import fill_holes  # noqa: E402
 from kinemask_segmenter.engines.sam2.memory import ObjectMemory, Output  # noqa: E402
 
 from benchmarks import sam2_models, sam2_parity  # noqa: E402
+from benchmarks.sam2_models import Follower  # noqa: E402
 
 SIZE = 64
 CLICK = Points(torch.tensor([[[25.0, 32.0]]]), torch.tensor([[1]], dtype=torch.int32))
@@ -49,12 +46,12 @@ def test_equals_the_official_predictor_bit_for_bit(model: Any, images: Any, name
     assert sam2_parity.difference(model, images[:24], scenario) == 0.0
 
 
-def _follow(core: StreamCore, images: Any) -> list[Any]:
+def _follow(core: Follower, images: Any) -> list[Any]:
     return [core.track(core.add_frame(image)) for image in images]
 
 
-def _started(model: Any, images: Any, config: CoreConfig | None = None) -> StreamCore:
-    core = StreamCore(model, config)
+def _started(model: Any, images: Any, config: CoreConfig | None = None) -> Follower:
+    core = Follower(model, config)
     core.prompt(core.add_frame(images[0]), 1, CLICK)
     return core
 
@@ -62,7 +59,7 @@ def _started(model: Any, images: Any, config: CoreConfig | None = None) -> Strea
 def test_memory_reaches_later_masks(model: Any, images: Any) -> None:
     kept, cut = _started(model, images), _started(model, images)
     _follow(kept, images[1:8]), _follow(cut, images[1:8])
-    cut._objects[1].recent.clear()
+    cut.core._objects[1].recent.clear()
     (with_memory,), (without,) = _follow(kept, images[8:9]), _follow(cut, images[8:9])
     assert not torch.equal(with_memory[1], without[1])
 
@@ -112,9 +109,9 @@ def test_correction_lasts_unless_official(
 def test_state_stops_growing(model: Any, images: Any) -> None:
     core = _started(model, images)
     _follow(core, images[1:22])
-    full = core.state_bytes
+    full = core.core.state_bytes
     _follow(core, images[22:30])
-    assert core.state_bytes == full
+    assert core.core.state_bytes == full
 
 
 def test_many_corrections_keep_the_first_and_the_cap(model: Any, images: Any) -> None:
@@ -123,7 +120,7 @@ def test_many_corrections_keep_the_first_and_the_cap(model: Any, images: Any) ->
         index = core.add_frame(image)
         core.track(index)
         core.prompt(index, 1, BESIDE)
-    assert list(core._objects[1].conditioning) == [0, 6, 7]
+    assert list(core.core._objects[1].conditioning) == [0, 6, 7]
 
 
 def test_frame_out_of_reach_is_named(model: Any, images: Any) -> None:

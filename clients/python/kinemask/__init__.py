@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         VideoStream,
     )
     from kinemask.config import (
+        CaptionOptions,
         CaptionStage,
         DetectStage,
         Effect,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
         UnimplementedError,
     )
     from kinemask.results import (
+        Caption,
         Detections,
         LiveFrame,
         Segmentation,
@@ -106,6 +108,7 @@ _HOMES = {
         "VideoStream",
     ),
     "kinemask.config": (
+        "CaptionOptions",
         "CaptionStage",
         "DetectStage",
         "Effect",
@@ -142,6 +145,7 @@ _HOMES = {
         "UnimplementedError",
     ),
     "kinemask.results": (
+        "Caption",
         "Detections",
         "LiveFrame",
         "Segmentation",
@@ -183,6 +187,8 @@ __all__ = [
     "AsyncTrackStream",
     "AsyncVideoStream",
     "Box",
+    "Caption",
+    "CaptionOptions",
     "CaptionStage",
     "Client",
     "DataLossError",

@@ -225,6 +225,20 @@ class EverythingOptions:
 
 
 @dataclass(frozen=True)
+class CaptionOptions:
+    """How `caption` describes a picture."""
+
+    beams: int = 0
+    """Of the search: 1 is greedy, which is the default."""
+    max_tokens: int = 0
+    """Most tokens of a caption. 0: 40."""
+    min_tokens: int = 0
+    text: str = ""
+    """How the caption begins, a question, or a task word, for models that take one."""
+    model: str = "auto"
+
+
+@dataclass(frozen=True)
 class VideoConfig:
     """What `segment_video` does."""
 

@@ -97,6 +97,25 @@ class Detections(Items[Detection]):
 
 
 @dataclass(frozen=True)
+class Caption:
+    """The words for one picture."""
+
+    text: str
+    score: float | None = None
+    """Mean probability of its tokens: 0..1; None where the model does not say."""
+    tokens: int = 0
+    truncated: bool = False
+    """True if it ended because `max_tokens` were reached."""
+    timing: Timing = _NO_TIMING
+    service: ServiceInfo = _NO_SERVICE
+    error: KinemaskError | None = None
+    """In a batch: why this picture could not be worked on."""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
 class Segmentation(Items[ObjectMask]):
     """Masks of one picture: the best one of each prompt, in the prompts' order."""
 

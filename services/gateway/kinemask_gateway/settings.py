@@ -40,6 +40,9 @@ class GatewaySettings(LibrarySettings):
     detect_timeout_s: float = Field(
         default=30.0, gt=0, description="Seconds a detection may take before it is given up."
     )
+    caption_timeout_s: float = Field(
+        default=60.0, gt=0, description="Seconds a caption may take before it is given up."
+    )
     open_timeout_s: float = Field(
         default=10.0, gt=0, description="Seconds a service may take to open a stream."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from kinemask_chassis.settings import ChassisSettings
 from pydantic import Field, FilePath
@@ -56,6 +57,16 @@ class SegmenterSettings(ChassisSettings):
     )
     sam2_max_conditioning: int = Field(
         default=8, ge=2, le=1024, description="Prompted frames that SAM 2 attends to, per object."
+    )
+    sam2_tier: Literal["exact", "fast"] = Field(
+        default="exact",
+        description="What streams get that ask for none: the official bits, or the same sooner.",
+    )
+    sam2_precision: Literal["fp32", "bf16"] = Field(
+        default="fp32", description="Of the fast tier; bf16 is sooner still and less exact."
+    )
+    sam2_max_batch: int | None = Field(
+        default=None, ge=1, le=256, description="Streams in one batch; unset: 16 on a GPU, else 1."
     )
     sam2_cached_pictures: int = Field(
         default=8, ge=0, le=10_000, description="Pictures whose embeddings wait for a second click."

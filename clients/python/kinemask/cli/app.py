@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from kinemask.cli.caption import caption
 from kinemask.cli.detect import detect
 from kinemask.cli.faces.commands import faces
 from kinemask.cli.info import engines, version
@@ -20,7 +21,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-for _command in (track, detect, segment, up, engines, version):
+for _command in (track, detect, segment, caption, up, engines, version):
     app.command()(_command)
 for _group, _name in ((faces, "faces"), (videos, "videos"), (jobs, "jobs")):
     app.add_typer(_group, name=_name)

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 
@@ -116,7 +116,7 @@ class AsyncClient:
         return await self._call(_operations.services(), timeout_s)
 
     async def models(
-        self, service: Literal["detector", "segmenter", "faces"], *, timeout_s: float | None = None
+        self, service: _operations.ModelService, *, timeout_s: float | None = None
     ) -> list[types.ModelInfo]:
         """The models a service can run, the default first, and whether each is ready."""
         return await self._call(_operations.models(service), timeout_s)
@@ -206,6 +206,42 @@ class AsyncClient:
             _operations.segment_everything,
             image,
             options or config.EverythingOptions(),
+            self._settings.jpeg_quality,
+        )
+        return await self._call(operation, timeout_s, request_id)
+
+    async def caption(
+        self,
+        image: ImageLike,
+        *,
+        beams: int = 0,
+        max_tokens: int = 0,
+        min_tokens: int = 0,
+        text: str = "",
+        model: str = "auto",
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> results.Caption:
+        """The words for one picture; see CaptionOptions. On a CPU it may take seconds."""
+        options = config.CaptionOptions(beams, max_tokens, min_tokens, text, model)
+        batch = await self.caption_batch(
+            [image], options=options, timeout_s=timeout_s, request_id=request_id
+        )
+        return _operations.only(batch)
+
+    async def caption_batch(
+        self,
+        images: Sequence[ImageLike],
+        *,
+        options: config.CaptionOptions | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> list[results.Caption]:
+        """The same for up to 64 pictures; one that cannot be read has its `error` set."""
+        operation = await asyncio.to_thread(
+            _operations.caption,
+            images,
+            options or config.CaptionOptions(),
             self._settings.jpeg_quality,
         )
         return await self._call(operation, timeout_s, request_id)

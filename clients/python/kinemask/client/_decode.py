@@ -7,6 +7,7 @@ from google.rpc import status_pb2
 from kinemask import config, results, types
 from kinemask.errors import KinemaskError, from_status
 from kinemask.v1 import (
+    captioner_pb2,
     detector_pb2,
     live_pb2,
     media_pb2,
@@ -87,6 +88,20 @@ def detections(
         ),
         width=message.width,
         height=message.height,
+        timing=timing(message.timing),
+        service=service_info(service),
+        error=failure(message.error, request_id),
+    )
+
+
+def caption(
+    message: captioner_pb2.ImageCaption, service: media_pb2.ServiceInfo, request_id: str
+) -> results.Caption:
+    return results.Caption(
+        text=message.caption,
+        score=message.score if message.HasField("score") else None,
+        tokens=message.tokens,
+        truncated=message.truncated,
         timing=timing(message.timing),
         service=service_info(service),
         error=failure(message.error, request_id),

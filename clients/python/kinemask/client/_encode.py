@@ -11,6 +11,7 @@ import numpy as np
 
 from kinemask import config, types, wire
 from kinemask.v1 import (
+    captioner_pb2,
     detector_pb2,
     live_pb2,
     media_pb2,
@@ -103,6 +104,16 @@ def detect_options(stage: config.DetectStage) -> detector_pb2.DetectOptions:
         overlap_threshold=stage.overlap_threshold,
         top_k=stage.top_k,
         model=stage.model,
+    )
+
+
+def caption_options(wanted: config.CaptionOptions) -> captioner_pb2.CaptionOptions:
+    return captioner_pb2.CaptionOptions(
+        beams=wanted.beams,
+        max_tokens=wanted.max_tokens,
+        min_tokens=wanted.min_tokens,
+        text=wanted.text,
+        model=wanted.model,
     )
 
 

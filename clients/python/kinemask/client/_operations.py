@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -18,6 +18,8 @@ from kinemask.errors import (
     UnavailableError,
 )
 from kinemask.v1 import (
+    captioner_pb2,
+    captioner_pb2_grpc,
     detector_pb2,
     detector_pb2_grpc,
     faces_pb2,
@@ -30,6 +32,9 @@ from kinemask.v1 import (
 
 if TYPE_CHECKING:
     from kinemask.types import ImageLike
+
+ModelService: TypeAlias = Literal["detector", "segmenter", "faces", "captioner"]
+PictureT = TypeVar("PictureT", results.Detections, results.Caption)
 
 
 def detect(
@@ -49,7 +54,22 @@ def detect(
     return Operation(detector_pb2_grpc.DetectorServiceStub, "Detect", request, decode)
 
 
-def only(batch: list[results.Detections]) -> results.Detections:
+def caption(
+    images: Sequence[ImageLike], options: config.CaptionOptions, jpeg_quality: int | None
+) -> Operation[list[results.Caption]]:
+    """CaptionerService.Caption: one entry a picture, in order."""
+    request = captioner_pb2.CaptionRequest(
+        images=[_encode.image(image, jpeg_quality) for image in images],
+        options=_encode.caption_options(options),
+    )
+
+    def decode(response: captioner_pb2.CaptionResponse, request_id: str) -> list[results.Caption]:
+        return [_decode.caption(one, response.service, request_id) for one in response.results]
+
+    return Operation(captioner_pb2_grpc.CaptionerServiceStub, "Caption", request, decode)
+
+
+def only(batch: list[PictureT]) -> PictureT:
     """The result of a batch of one; raises the picture's error."""
     if len(batch) != 1:
         info = ErrorInfo(reason="WRONG_RESULT_COUNT")
@@ -108,7 +128,7 @@ def services() -> Operation[types.Services]:
     return Operation(stub, "ListServices", request, lambda found, _: _decode.services(found))
 
 
-def models(service: Literal["detector", "segmenter", "faces"]) -> Operation[list[types.ModelInfo]]:
+def models(service: ModelService) -> Operation[list[types.ModelInfo]]:
     """ListModels of one service."""
 
     def decode(
@@ -125,7 +145,12 @@ def models(service: Literal["detector", "segmenter", "faces"]) -> Operation[list
     if service == "faces":
         faces = faces_pb2.FacesServiceListModelsRequest()
         return Operation(faces_pb2_grpc.FacesServiceStub, "ListModels", faces, decode)
-    raise ValueError(f"service: expected detector, segmenter or faces, found {service!r}")
+    if service == "captioner":
+        named = captioner_pb2.CaptionerServiceListModelsRequest()
+        return Operation(captioner_pb2_grpc.CaptionerServiceStub, "ListModels", named, decode)
+    raise ValueError(
+        f"service: expected detector, segmenter, faces or captioner, found {service!r}"
+    )
 
 
 def health(service: str) -> Operation[str]:

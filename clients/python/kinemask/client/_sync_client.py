@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 
 import grpc
 
@@ -108,7 +108,7 @@ class Client:
         return self._call(_operations.services(), timeout_s)
 
     def models(
-        self, service: Literal["detector", "segmenter", "faces"], *, timeout_s: float | None = None
+        self, service: _operations.ModelService, *, timeout_s: float | None = None
     ) -> list[types.ModelInfo]:
         """The models a service can run, the default first, and whether each is ready."""
         return self._call(_operations.models(service), timeout_s)
@@ -188,6 +188,38 @@ class Client:
         options = options or config.EverythingOptions()
         quality = self._settings.jpeg_quality
         operation = _operations.segment_everything(image, options, quality)
+        return self._call(operation, timeout_s, request_id)
+
+    def caption(
+        self,
+        image: ImageLike,
+        *,
+        beams: int = 0,
+        max_tokens: int = 0,
+        min_tokens: int = 0,
+        text: str = "",
+        model: str = "auto",
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> results.Caption:
+        """The words for one picture; see CaptionOptions. On a CPU it may take seconds."""
+        options = config.CaptionOptions(beams, max_tokens, min_tokens, text, model)
+        batch = self.caption_batch(
+            [image], options=options, timeout_s=timeout_s, request_id=request_id
+        )
+        return _operations.only(batch)
+
+    def caption_batch(
+        self,
+        images: Sequence[ImageLike],
+        *,
+        options: config.CaptionOptions | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> list[results.Caption]:
+        """The same for up to 64 pictures; one that cannot be read has its `error` set."""
+        options = options or config.CaptionOptions()
+        operation = _operations.caption(images, options, self._settings.jpeg_quality)
         return self._call(operation, timeout_s, request_id)
 
     def live(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from kinemask_gateway.following.body import TrackBody
 from kinemask_gateway.jobs.body import JobBody, JobKind
 from kinemask_gateway.settings import GatewaySettings
 
-KINDS: tuple[JobKind, ...] = ()
+KINDS: tuple[JobKind, ...] = (JobKind.TRACK,)
 """What clients may ask for: the kinds that `bodies` gives."""
 
 
 def bodies(settings: GatewaySettings) -> Mapping[JobKind, JobBody]:
     """One body a kind, made when a worker starts."""
-    return {}
+    return {JobKind.TRACK: TrackBody(settings)}

@@ -41,6 +41,8 @@ class Editing:
             return await self._look_for(edit.detect)
         if action == "effect":
             return self._draw(edit.effect)
+        if action == "caption":
+            return await self._describe(edit.caption)
         raise errors.unimplemented(f"{action}: this gateway has no such stage yet")
 
     async def _prompt(
@@ -98,6 +100,15 @@ class Editing:
             )
         await detecting.check(config)
         detecting.config = config
+        return 0
+
+    async def _describe(self, config: live_pb2.CaptionStage) -> int:
+        captioning = self._stages.captioning
+        if captioning is None:
+            raise errors.failed_precondition(
+                "the stream has no caption stage to change", reason="NO_CAPTION_STAGE"
+            )
+        await captioning.change(config)
         return 0
 
     def _draw(self, config: live_pb2.EffectStage) -> int:

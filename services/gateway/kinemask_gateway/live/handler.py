@@ -79,6 +79,8 @@ class LiveHandler:
     async def step(self, frame: media_pb2.Frame, prepared: Prepared) -> InFlight:
         """Hand the frame to the segmenter, its detections first under SYNC."""
         self._size = self._size or (prepared.height, prepared.width)
+        if self._stages.captioning is not None:
+            prepared.caption = self._stages.captioning.offer(frame, prepared.reports)
         segmenting = self._stages.segmenting
         if segmenting is None:
             return InFlight(prepared, None, {}, await self._rounds.track_boxes(frame, prepared))
@@ -100,6 +102,8 @@ class LiveHandler:
         known = {**self._book.objects, **raw.known}
         result = build_result(frame, size, known, segmented, raw.tracks)
         result.scene_cut = raw.prepared.cut
+        if (caption := raw.prepared.caption) is not None:
+            result.caption, result.caption_frame_id = caption.text, caption.frame_id
         if raw.prepared.rgb is not None:
             await self._render(raw.prepared.rgb, result, reports)
         result.stages.extend(reports.messages())
@@ -120,7 +124,7 @@ class LiveHandler:
         segment = await segmenting.snapshot() if segmenting is not None else b""
         track = await tracking.snapshot() if tracking is not None else b""
         masks = segmenting.masks() if segmenting is not None and not segment else {}
-        detecting = self._stages.detecting
+        detecting, captioning = self._stages.detecting, self._stages.captioning
         return LiveState(
             self._book,
             segment,
@@ -129,11 +133,14 @@ class LiveHandler:
             self._size,
             detecting.rhythm if detecting is not None else None,
             await self._rounds.last_thumbnail(),
+            captioning.newest if captioning is not None else None,
         ).to_bytes()
 
     async def close(self) -> None:
         """End the streams behind this one. Called once."""
         self._rounds.close()
+        if self._stages.captioning is not None:
+            self._stages.captioning.close()
         if self._stages.segmenting is not None:
             await self._stages.segmenting.close()
         if self._stages.tracking is not None:

@@ -15,6 +15,8 @@ from kinemask_chassis.streams import Policy, StreamTerms
 from kinemask_gateway.downstream import Downstream
 from kinemask_gateway.downstream.unanswered import StreamLost
 from kinemask_gateway.live.association import LIVE_RULES, Rules
+from kinemask_gateway.live.captioning import DEFAULT_EVERY_N_FRAMES as CAPTION_EVERY_N_FRAMES
+from kinemask_gateway.live.captioning import Captioning
 from kinemask_gateway.live.detecting import DEFAULT_EVERY_N_FRAMES, Detecting, check_rhythm
 from kinemask_gateway.live.handler import LiveHandler, sightings_of
 from kinemask_gateway.live.objects import ObjectBook
@@ -70,6 +72,8 @@ async def open_pipeline(
     stages = _build(effective, state.book, downstream, settings, rules)
     if stages.detecting is not None and state.rhythm is not None:
         stages.detecting.rhythm = state.rhythm
+    if stages.captioning is not None:
+        stages.captioning.newest = state.caption
     services: list[live_pb2.StageService] = []
     try:
         await asyncio.gather(*(downstream.pools[name].settle() for name in _services(effective)))
@@ -84,9 +88,8 @@ async def open_pipeline(
 
 def _effective(config: live_pb2.StreamConfig) -> live_pb2.StreamConfig:
     """The config with its defaults filled in. Refuses stages that do not exist yet."""
-    for absent in ("faces", "caption"):
-        if config.HasField(absent):
-            raise errors.unimplemented(f"{absent}: this gateway has no such stage yet")
+    if config.HasField("faces"):
+        raise errors.unimplemented("faces: this gateway has no such stage yet")
     if not config.HasField("detect") and not config.HasField("segment"):
         raise errors.invalid("config", "expected a detect or a segment stage, found neither")
     effective = live_pb2.StreamConfig()
@@ -104,6 +107,9 @@ def _effective(config: live_pb2.StreamConfig) -> live_pb2.StreamConfig:
         segment = effective.segment
         segment.max_objects = segment.max_objects or _DEFAULT_MAX_OBJECTS
         segment.mask_encoding = segment.mask_encoding or media_pb2.MASK_ENCODING_RLE
+    if effective.HasField("caption"):
+        caption = effective.caption
+        caption.every_n_frames = caption.every_n_frames or CAPTION_EVERY_N_FRAMES
     return effective
 
 
@@ -115,7 +121,7 @@ def _build(
     rules: Rules,
 ) -> Stages:
     pools, open_s = downstream.pools, settings.open_timeout_s
-    detecting = tracking = segmenting = rendering = None
+    detecting = tracking = segmenting = rendering = captioning = None
     if config.HasField("effect"):
         masks = config.segment.mask_encoding not in (media_pb2.MASK_ENCODING_NONE, 0)
         rendering = Rendering(config.effect, masks)
@@ -129,8 +135,13 @@ def _build(
             detecting.rhythm.note(result.frame_id, Note.LOST)
 
     if config.HasField("segment"):
-        segmenting = Segmenting(pools["segmenter"], _segment_config(config), open_s, observe)
-    return Stages(detecting, tracking, segmenting, rendering, config.segment.max_objects, rules)
+        told = segment_config(config.segment, config.HasField("effect"))
+        segmenting = Segmenting(pools["segmenter"], told, open_s, observe)
+    if config.HasField("caption"):
+        timeout_s = settings.caption_timeout_s
+        captioning = Captioning(pools["captioner"], config.caption, timeout_s)
+    cap = config.segment.max_objects
+    return Stages(detecting, tracking, segmenting, rendering, cap, rules, captioning)
 
 
 def _services(config: live_pb2.StreamConfig) -> list[str]:
@@ -138,10 +149,12 @@ def _services(config: live_pb2.StreamConfig) -> list[str]:
     return [*detect, "segmenter"] if config.HasField("segment") else detect
 
 
-def _segment_config(config: live_pb2.StreamConfig) -> segmenter_pb2.SegmentVideoConfig:
-    segment = config.segment
+def segment_config(
+    segment: live_pb2.SegmentStage, with_masks: bool
+) -> segmenter_pb2.SegmentVideoConfig:
+    """What the segmenter is told; `with_masks`: they are needed whether the client wants them."""
     encoding = segment.mask_encoding
-    if encoding == media_pb2.MASK_ENCODING_NONE and config.HasField("effect"):
+    if encoding == media_pb2.MASK_ENCODING_NONE and with_masks:
         encoding = media_pb2.MASK_ENCODING_RLE
     message = segmenter_pb2.SegmentVideoConfig(
         mask_encoding=encoding,
@@ -172,6 +185,8 @@ async def _open_all(stages: Stages, state: LiveState) -> list[live_pb2.StageServ
     if stages.detecting is not None:
         service = await _opened(stages.detecting.check(stages.detecting.config))
         services.append(_named(live_pb2.STAGE_DETECT, service))
+    if stages.captioning is not None:
+        services.append(await stages.captioning.opened())
     return services
 
 

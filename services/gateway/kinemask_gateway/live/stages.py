@@ -10,6 +10,7 @@ from kinemask import wire
 from kinemask.v1 import detector_pb2, segmenter_pb2, tracker_pb2
 
 from kinemask_gateway.live.association import LIVE_RULES, Rules
+from kinemask_gateway.live.captioning import Captioning, FrameCaption
 from kinemask_gateway.live.detecting import Detecting
 from kinemask_gateway.live.objects import KnownObject
 from kinemask_gateway.live.rendering import Rendering
@@ -28,6 +29,7 @@ class Stages:
     rendering: Rendering | None
     max_objects: int
     rules: Rules = LIVE_RULES
+    captioning: Captioning | None = None
 
 
 @dataclass
@@ -43,6 +45,8 @@ class Prepared:
     """True if a new shot begins here."""
     rgb: wire.RgbImage | None = None
     """Its pixels, if something is to be drawn."""
+    caption: FrameCaption | None = None
+    """The newest one when it was its turn."""
     left_out: int = 0
     """Detections that the cap on objects kept out."""
 

@@ -11,11 +11,12 @@ from kinemask.v1 import media_pb2
 from kinemask_chassis import errors
 from kinemask_chassis.snapshots import SnapshotError, pack, unpack
 
+from kinemask_gateway.live.captioning import FrameCaption
 from kinemask_gateway.live.objects import ObjectBook
 from kinemask_gateway.live.rhythm import Rhythm
 from kinemask_gateway.live.scenes import THUMBNAIL_SHAPE, Thumbnail
 
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class LiveState:
     """When to detect next; None without a detect stage."""
     thumbnail: Thumbnail | None = None
     """Of the newest frame."""
+    caption: FrameCaption | None = None
+    """The newest one."""
 
     def to_bytes(self) -> bytes:
         tokens = {"segment": self.segment_token, "track": self.track_token}
@@ -44,6 +47,7 @@ class LiveState:
             **self.book.to_facts(),
             "size": list(self.size or ()),
             "rhythm": self.rhythm.to_facts() if self.rhythm is not None else None,
+            "caption": [self.caption.frame_id, self.caption.text] if self.caption else None,
         }
         return pack("live", _VERSION, facts, blobs, level=0)
 
@@ -58,7 +62,7 @@ class LiveState:
             snapshot = unpack(state, "live", _VERSION)
             facts: dict[str, Any] = dict(snapshot.facts)
             blobs = {key: array.tobytes() for key, array in snapshot.arrays.items()}
-            size, rhythm = facts["size"], facts["rhythm"]
+            size, rhythm, caption = facts["size"], facts["rhythm"], facts["caption"]
             thumbnail = blobs.pop("thumbnail", None)
             return cls(
                 ObjectBook.from_facts(facts),
@@ -71,6 +75,7 @@ class LiveState:
                 (size[0], size[1]) if size else None,
                 Rhythm.from_facts(rhythm) if rhythm is not None else None,
                 _thumbnail(thumbnail) if thumbnail is not None else None,
+                FrameCaption(int(caption[0]), str(caption[1])) if caption is not None else None,
             )
         except (SnapshotError, KeyError, TypeError, ValueError) as error:
             why = f"config.stream.resume_token: {error}"

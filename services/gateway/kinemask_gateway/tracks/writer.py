@@ -16,6 +16,14 @@ FRAMES_PER_CHUNK = 64
 _MOST_HELD_BYTES = 8 * 1024 * 1024
 
 
+async def store_chunk(store: ObjectStore, key: str, frames: Sequence[TrackedFrame]) -> ChunkEntry:
+    """Store frames that follow each other as a chunk; `frames` has at least one."""
+    blob = await asyncio.to_thread(encode_chunk, frames)
+    await store.put(key, blob)
+    digest = hashlib.sha256(blob).hexdigest()
+    return ChunkEntry(key, frames[0].frame_index, len(frames), digest)
+
+
 @dataclass(frozen=True)
 class StoredTracks:
     """Tracks that are written."""
@@ -89,11 +97,8 @@ class TracksWriter:
         if not self._held:
             return
         first = self._held[0].frame_index
-        blob = await asyncio.to_thread(encode_chunk, self._held)
         key = self._key(f"{self._prefix}/{first:09d}")
-        await self._store.put(key, blob)
-        digest = hashlib.sha256(blob).hexdigest()
-        self._entries.append(ChunkEntry(key, first, len(self._held), digest))
+        self._entries.append(await store_chunk(self._store, key, self._held))
         self._held, self._held_bytes = [], 0
 
     async def finish(self) -> StoredTracks:

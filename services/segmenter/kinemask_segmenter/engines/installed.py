@@ -73,5 +73,8 @@ def _sam2_engine(checkpoint: Checkpoint, settings: SegmenterSettings) -> Segment
         retained_frames=settings.sam2_retained_frames,
         max_conditioning=settings.sam2_max_conditioning,
         cached_pictures=settings.sam2_cached_pictures,
+        tier=settings.sam2_tier,
+        precision=settings.sam2_precision,
+        max_batch=settings.sam2_max_batch,
     )
     return Sam2Engine(checkpoint, config)

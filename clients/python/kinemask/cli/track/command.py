@@ -20,6 +20,8 @@ from kinemask.cli.options import (
 )
 from kinemask.cli.track.options import (
     Boxes,
+    CaptionerModel,
+    CaptionEvery,
     Color,
     Effects,
     End,
@@ -53,11 +55,13 @@ def track(
     box: Boxes = None,
     point: Points = None,
     every: Every = 0,
+    caption_every: CaptionEvery = 0,
     threshold: Threshold = None,
     allow_empty: AllowEmpty = False,
     model_detector: DetectorModel = "auto",
     model_segmenter: SegmenterModel = "auto",
     model_tracker: TrackerName = "auto",
+    model_captioner: CaptionerModel = "auto",
     effect: Effects = None,
     intensity: Intensity = None,
     color: Color = None,
@@ -99,7 +103,8 @@ def track(
         end=end,
         every=every,
         threshold=threshold,
-        models=Models(model_detector, model_segmenter, model_tracker),
+        models=Models(model_detector, model_segmenter, model_tracker, model_captioner),
+        caption_every=caption_every,
         audio=not no_audio,
     )
     request.check(overwrite)

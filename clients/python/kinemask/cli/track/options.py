@@ -50,6 +50,26 @@ Points = Annotated[
         rich_help_panel=_FIND,
     ),
 ]
+CaptionEvery = Annotated[
+    int,
+    typer.Option(
+        "--caption-every",
+        metavar="N",
+        min=0,
+        max=100000,
+        help="Describe every N-th frame in words. Default: none.",
+        rich_help_panel=_FIND,
+    ),
+]
+CaptionerModel = Annotated[
+    str,
+    typer.Option(
+        "--model-captioner",
+        metavar="NAME",
+        help="Model for --caption-every.",
+        rich_help_panel=_FIND,
+    ),
+]
 Every = Annotated[
     int,
     typer.Option(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kinemask.cli.output import print_tables, table
+from kinemask.cli.track.captions import FrameCaption
 from kinemask.cli.track.request import TrackRequest
 from kinemask.cli.track.tally import ObjectTally, Tally
 
@@ -31,6 +33,8 @@ class TrackReport:
     stages_ms: dict[str, float]
     """Milliseconds a frame (for detect and track: a detection) of each stage."""
     allow_empty: bool
+    captions: Sequence[FrameCaption] = ()
+    """In the frames' order."""
 
     @property
     def frames_per_s(self) -> float:
@@ -50,6 +54,7 @@ class TrackReport:
             for stage, entry in self.tally.degraded.items()
         ]
         said += self._empty_frames()
+        said += self._undescribed()
         lost = [o for o in self.tally.objects.values() if o.lost.frames >= LOST_WORTH_SAYING]
         said += [_lost(known, self.request.hides) for known in lost[:_MOST_OBJECT_ROWS]]
         if self.request.is_cut and self.video.has_audio and self.request.audio:
@@ -62,6 +67,11 @@ class TrackReport:
             return [f"NOTHING WAS FOUND, so nothing is hidden: no {what} in any frame"]
         absent = self.tally.words_that_found_nothing(self.request.texts)
         return [f"no {_any((text,))} was found in any frame" for text in absent]
+
+    def _undescribed(self) -> list[str]:
+        failed = [one for one in self.captions if one.why]
+        total = len(self.captions)
+        return [f"{len(failed)} of {total} captions failed: {failed[0].why}"] if failed else []
 
     def _empty_frames(self) -> list[str]:
         empty = self.tally.empty
@@ -82,7 +92,13 @@ class TrackReport:
             f"Wrote {' and '.join(written)}: {self.tally.frames} frames of {size} "
             f"in {self.seconds:.1f} s, {self.frames_per_s:.1f} frames/s"
         )
-        print_tables(head, self._object_table(), self._stage_table(), self._service_table())
+        tables = [self._object_table(), self._stage_table(), self._service_table()]
+        captions = [self._caption_table()] if self.captions else []
+        print_tables(head, *tables, *captions)
+
+    def _caption_table(self) -> object:
+        rows = [(one.frame, f"{one.time_s:.1f}", one.text or "-") for one in self.captions]
+        return table(("Frame#", "Seconds#", "Caption"), rows)
 
     def _object_table(self) -> object:
         known = list(self.tally.objects.values())
@@ -150,6 +166,11 @@ class TrackReport:
             "objects": [_object_json(known) for known in self.tally.objects.values()],
             "stages_ms": {stage: round(ms, 3) for stage, ms in self.stages_ms.items()},
             "services": self._services(),
+            "captions": [
+                {"frame": one.frame, "time_s": round(one.time_s, 3), "caption": one.text}
+                for one in self.captions
+                if not one.why
+            ],
             "degraded": {
                 stage: {"frames": entry.frames, "why": entry.why}
                 for stage, entry in self.tally.degraded.items()

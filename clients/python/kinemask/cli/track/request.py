@@ -35,6 +35,7 @@ class Models:
     detector: str = "auto"
     segmenter: str = "auto"
     tracker: str = "auto"
+    captioner: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,15 @@ class TrackRequest:
     threshold: float | None = None
     models: Models = field(default_factory=Models)
     audio: bool = True
+    caption_every: int = 0
+    """Describe every n-th frame; 0: none."""
 
     @property
     def services(self) -> tuple[str, ...]:
         """The services it needs, beside the gateway."""
-        return ("detector", "tracker", "segmenter") if self.texts else ("segmenter",)
+        words = ("detector", "tracker") if self.texts else ()
+        captions = ("captioner",) if self.caption_every else ()
+        return (*words, "segmenter", *captions)
 
     @property
     def is_cut(self) -> bool:

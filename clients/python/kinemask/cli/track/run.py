@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from kinemask.cli.failures import FAILED, CommandError
+from kinemask.cli.track.captions import FrameCaptions
 from kinemask.cli.track.draw import Painter
 from kinemask.cli.track.feed import Feed
 from kinemask.cli.track.mask_file import MaskFile, mask_file
@@ -49,7 +50,8 @@ class TrackRun:
         """
         info = self._reader.info
         begun_s = time.perf_counter()
-        with client.live(_config(self._request)) as stream:
+        with ExitStack() as beside, client.live(_config(self._request)) as stream:
+            captions = self._captions(beside, client)
             opened = stream.info or stream.open()
             _check_stages(opened)
             feed = self._feed(stream, opened)
@@ -57,13 +59,24 @@ class TrackRun:
                 masks = files.enter_context(mask_file(self._request.masks, info))
                 writer = self._writer(files, info)
                 with feed:
-                    self._take_all(feed, writer, masks, advance)
+                    self._take_all(feed, writer, masks, captions, advance)
                 closing_s = time.perf_counter()
                 files.close()
                 self._writing.total_ms += (time.perf_counter() - closing_s) * 1e3
+            described = captions.finish() if captions is not None else []
         seconds = time.perf_counter() - begun_s
         stages = self._stages_ms(feed)
-        return TrackReport(self._request, info, opened, self._tally, seconds, stages, allow_empty)
+        return TrackReport(
+            self._request, info, opened, self._tally, seconds, stages, allow_empty, described
+        )
+
+    def _captions(self, beside: ExitStack, client: Client) -> FrameCaptions | None:
+        if not self._request.caption_every:
+            return None
+        every, model = self._request.caption_every, self._request.models.captioner
+        captions = beside.enter_context(FrameCaptions(client, every, model))
+        captions.check()
+        return captions
 
     def _feed(self, stream: LiveStream, opened: StreamInfo) -> Feed:
         request = self._request
@@ -83,13 +96,18 @@ class TrackRun:
         )
 
     def _take_all(
-        self, feed: Feed, writer: VideoWriter | None, masks: MaskFile | None, advance: Advance
+        self,
+        feed: Feed,
+        writer: VideoWriter | None,
+        masks: MaskFile | None,
+        captions: FrameCaptions | None,
+        advance: Advance,
     ) -> None:
         from kinemask.errors import KinemaskError
 
         try:
             for answer in feed.stream:
-                self._take(feed, answer, writer, masks)
+                self._take(feed, answer, writer, masks, captions)
                 advance()
         except KinemaskError:
             if feed.error is None:  # else that is what ended the stream
@@ -99,7 +117,12 @@ class TrackRun:
         self._check_end()
 
     def _take(
-        self, feed: Feed, answer: LiveFrame, writer: VideoWriter | None, masks: MaskFile | None
+        self,
+        feed: Feed,
+        answer: LiveFrame,
+        writer: VideoWriter | None,
+        masks: MaskFile | None,
+        captions: FrameCaptions | None,
     ) -> None:
         refused = feed.refused()
         if refused is not None:
@@ -114,6 +137,8 @@ class TrackRun:
         self._tally.add(answer)
         if masks is not None:
             masks.add(frame, answer)
+        if captions is not None:
+            captions.add(frame)
         if writer is not None:
             self._write(frame, self._drawn(frame, answer), writer)
         feed.release()

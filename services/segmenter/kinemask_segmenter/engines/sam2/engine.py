@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
-from kinemask_chassis.device import DeviceThread
 
 from kinemask_segmenter.engines.base import (
     EngineInfo,
@@ -25,14 +23,13 @@ from kinemask_segmenter.engines.sam2 import snapshot as snapshots
 from kinemask_segmenter.engines.sam2.checkpoints import Checkpoint
 from kinemask_segmenter.engines.sam2.core import CoreConfig, MemoryPolicy, StreamCore
 from kinemask_segmenter.engines.sam2.everything import segment_everything
+from kinemask_segmenter.engines.sam2.models import PRECISIONS, Models
 from kinemask_segmenter.engines.sam2.pictures import PictureSegmenter
 from kinemask_segmenter.engines.sam2.pixels import to_input, to_points
+from kinemask_segmenter.engines.sam2.scheduler import Scheduler
 from kinemask_segmenter.engines.sam2.stream import Sam2Stream
-from kinemask_segmenter.engines.sam2.weights import (
-    build,
-    state_dict,
-    verified_revision,
-)
+from kinemask_segmenter.engines.sam2.weights import verified_revision
+from kinemask_segmenter.engines.sam2.work import Call, Work, alone
 
 ResultT = TypeVar("ResultT")
 
@@ -54,6 +51,12 @@ class Sam2Config:
     fill_hole_area_px: int = 8
     cached_pictures: int = 8
     """Pictures whose embeddings are kept for a second click."""
+    tier: str = "exact"
+    """What a stream gets that asks for no tier: `exact` or `fast`."""
+    precision: str = "fp32"
+    """Of the fast tier: `fp32` or `bf16`."""
+    max_batch: int | None = None
+    """Streams that run side by side; None: 16 on a GPU, 1 elsewhere, where batches save nothing."""
 
 
 class Sam2Engine:
@@ -64,11 +67,12 @@ class Sam2Engine:
         self._checkpoint = checkpoint
         self._config = config or Sam2Config()
         self._revision = verified_revision(checkpoint)
+        if self._config.precision not in PRECISIONS:
+            raise ValueError(f"expected a precision of {list(PRECISIONS)}, got {self._config}")
         self._device = torch.device(_device_name(self._config.device))
-        self._thread = DeviceThread(checkpoint.name)
-        self._weights: Any = None
-        self._models: dict[int | None, Any] = {}
-        self._loading = threading.Lock()
+        side_by_side = self._config.max_batch or (16 if self._device.type == "cuda" else 1)
+        self._scheduler = Scheduler(checkpoint.name, side_by_side)
+        self._models = Models(checkpoint, self._device, self._config.precision)
         self._pictures = PictureSegmenter(self._config.cached_pictures)
 
     @property
@@ -79,14 +83,14 @@ class Sam2Engine:
 
     def warm_up(self) -> None:
         """Load the weights and run one frame with one object."""
-        model = self._model(None)
-        core = StreamCore(model, CoreConfig())
+        forward = self._models.forward(None, self._config.tier == "fast")
+        core = StreamCore(forward)
         image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
-        pixels = to_input(image, int(model.image_size))
+        pixels = to_input(image, forward.input_size_px)
         click = Prompt(1, box_xyxy=(8.0, 8.0, 40.0, 40.0))
-        points = to_points(click, 64, 64, int(model.image_size)).to(self._device)
-        core.say(core.add_frame(pixels), 1, points)
-        core.carry(core.add_frame(pixels))
+        points = to_points(click, 64, 64, forward.input_size_px).to(self._device)
+        alone(core.say(alone(core.see(pixels)), 1, points))
+        alone(core.carry(alone(core.see(pixels))))
 
     def options(self, wished: StreamOptions) -> StreamOptions:
         """Defaults filled in.
@@ -110,7 +114,7 @@ class Sam2Engine:
         holes = wished.fill_hole_area_px
         return StreamOptions(
             official_memory=wished.official_memory,
-            fast=False,
+            fast=config.tier == "fast" if wished.fast is None else wished.fast,
             input_size_px=size,
             retained_frames=retained,
             max_conditioning=conditioning,
@@ -131,21 +135,19 @@ class Sam2Engine:
                 an option out of range.
         """
         held = self.options(options or StreamOptions())
-        model = self._model(held.input_size_px)
         assert held.retained_frames and held.max_conditioning
         assert held.fill_hole_area_px is not None
+        forward = self._models.forward(held.input_size_px, bool(held.fast))
         policy = MemoryPolicy.OFFICIAL if held.official_memory else MemoryPolicy.EXACT
         config = CoreConfig(
             held.max_conditioning, held.retained_frames, held.fill_hole_area_px, policy
         )
-        core = StreamCore(model, config)
         facts = self._facts(height, width, held)
-        stream = Sam2Stream(core, self._run, facts, held.retained_frames)
+        core, lane = StreamCore(forward, config), self._scheduler.lane()
+        stream = Sam2Stream(core, lane, facts, held.retained_frames)
         if snapshot is not None:
-            position = core.memory_position()
-            stream.restore(
-                snapshots.decode(snapshot, facts, held.retained_frames, position, self._device)
-            )
+            saved = snapshots.decode(snapshot, facts, held.retained_frames, self._device)
+            stream.restore(saved)
         return stream
 
     async def segment_image(
@@ -160,51 +162,49 @@ class Sam2Engine:
             raise ValueError(f"expected 1..3 candidates, got {candidates}")
         for prompt in prompts:
             check_prompts([prompt], (), image.shape[0], image.shape[1])
-        return await self._run(
-            lambda: self._pictures.segment(self._model(None), image, prompts, candidates)
+        masks: ImageMasks = await self._scheduler.lane().run(
+            _call(
+                lambda: self._pictures.segment(self._models.model(None), image, prompts, candidates)
+            )
         )
+        return masks
 
     async def segment_everything(
         self, image: Image, options: EverythingOptions
     ) -> list[ObjectMask]:
         """Every mask of the picture that is good enough, largest first."""
-        return await self._run(
-            lambda: segment_everything(self._pictures, self._model(None), image, options)
+        lane = self._scheduler.lane()
+        return await segment_everything(
+            lambda function: lane.run(_call(function)),
+            self._pictures,
+            lambda: self._models.model(None),
+            image,
+            options,
         )
 
     def close(self) -> None:
         """Let go of the models once what runs has ended."""
-        self._thread.stop()
+        self._scheduler.stop()
         self._pictures.clear()
         self._models.clear()
-        self._weights = None
 
     # --- inside
-
-    def _run(self, work: Callable[[], ResultT]) -> Awaitable[ResultT]:
-        return self._thread.run(work)
 
     def _facts(self, height: int, width: int, held: StreamOptions) -> snapshots.StreamFacts:
         assert held.max_conditioning is not None
         return snapshots.StreamFacts(
             model=f"{self._checkpoint.name} {self._revision}",
-            input_size_px=int(self._model(held.input_size_px).image_size),
+            input_size_px=int(self._models.model(held.input_size_px).image_size),
             height=height,
             width=width,
             official_memory=held.official_memory,
             max_conditioning=held.max_conditioning,
         )
 
-    def _model(self, size: int | None) -> Any:
-        """The model for an input size; all sizes share one set of weights."""
-        with self._loading:
-            if size not in self._models:
-                if self._weights is None:
-                    self._weights = state_dict(self._checkpoint)
-                model = build(self._checkpoint, self._weights, size)
-                self._models[size] = model.to(self._device)
-                self._weights = model.state_dict()
-            return self._models[size]
+
+def _call(function: Callable[[], ResultT]) -> Work[ResultT]:
+    result: ResultT = yield Call(function)
+    return result
 
 
 def _device_name(wished: str) -> str:

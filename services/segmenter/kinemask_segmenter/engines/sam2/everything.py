@@ -6,7 +6,10 @@ automatic mask generator.
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -15,7 +18,7 @@ from torchvision.ops import nms
 
 from kinemask_segmenter.engines.base import BoolMask, Image, ObjectMask
 from kinemask_segmenter.engines.everything import EverythingOptions
-from kinemask_segmenter.engines.sam2.core import Points
+from kinemask_segmenter.engines.sam2.forward import Points
 from kinemask_segmenter.engines.sam2.pictures import Embedding, PictureSegmenter, decode
 from kinemask_segmenter.engines.sam2.pixels import measured
 
@@ -24,19 +27,37 @@ _MASKS_AT_ONCE = 16
 """Masks at the picture's size that are in memory as numbers."""
 _STABILITY_OFFSET = 1.0
 
+ResultT = TypeVar("ResultT")
 Found = list[tuple[float, BoolMask]]
 """The model's rating and the mask."""
 
 
-@torch.inference_mode()
-def segment_everything(
-    pictures: PictureSegmenter, model: Any, image: Image, options: EverythingOptions
+class Device(Protocol):
+    """Runs a function in the thread that owns the device."""
+
+    def __call__(self, function: Callable[[], ResultT]) -> Awaitable[ResultT]: ...
+
+
+async def segment_everything(
+    device: Device,
+    pictures: PictureSegmenter,
+    model_of: Callable[[], Any],
+    image: Image,
+    options: EverythingOptions,
 ) -> list[ObjectMask]:
-    """Masks at the picture's size, largest first; ids count from 1."""
-    embedding, _ = pictures.embed(model, image)
+    """Masks at the picture's size, largest first; ids count from 1.
+
+    Clicks go to the device in batches, so that streams go on in between.
+    """
+    model = await device(model_of)
+    embedding, _ = await device(lambda: pictures.embed(model, image))
     found: Found = []
     for xy in _grid(options.points_per_side, model.image_size).split(_CLICKS_A_BATCH):
-        found += _of_clicks(model, embedding, xy, image, options)
+        found += await device(partial(_of_clicks, model, embedding, xy, image, options))
+    return await asyncio.to_thread(_chosen, found, options)
+
+
+def _chosen(found: Found, options: EverythingOptions) -> list[ObjectMask]:
     masks = [measured(0, mask, min(1.0, rating)) for rating, mask in found]
     kept = sorted(
         (masks[index] for index in _different(masks, options.overlap_threshold)),
@@ -55,6 +76,7 @@ def _grid(points_per_side: int, size: int) -> torch.Tensor:
     return torch.stack([x.flatten(), y.flatten()], 1)[:, None]
 
 
+@torch.inference_mode()
 def _of_clicks(
     model: Any, embedding: Embedding, xy: torch.Tensor, image: Image, options: EverythingOptions
 ) -> Found:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
 
 import torch
+
+from kinemask_segmenter.engines.sam2.tokens import Past
 
 SPATIAL_FRAMES = 6
 """Memory maps that tracking reads beside those of conditioning frames: `num_maskmem - 1`."""
 POINTER_FRAMES = 15
 """Pointers that tracking reads beside those of conditioning frames."""
-
-ModelView: TypeAlias = dict[str, dict[int, dict[str, object]]]
+_CONDITIONING_SLOT = 6
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,6 @@ class Output:
     """`(1, 1)` logit; the object is there where it is above 0."""
     memory: torch.Tensor | None = None
     """`(1, 64, S/16, S/16)` bfloat16; None once it is too old to be read."""
-    memory_position: torch.Tensor | None = None
-    """As `memory`, float32; one tensor shared by a whole stream."""
     began: bool = False
     """True on a frame that the object was prompted on before it was followed to it."""
 
@@ -81,7 +79,7 @@ class ObjectMemory:
                 continue
             kept = self.recent[key]
             if key <= newest - SPATIAL_FRAMES - self.slack:
-                kept = replace(kept, memory=None, memory_position=None)
+                kept = replace(kept, memory=None)
             if key < newest - self.slack:
                 kept = replace(kept, low_res_logits=None)
             self.recent[key] = kept
@@ -90,19 +88,33 @@ class ObjectMemory:
         """The output on that frame, if it is still kept."""
         return self.conditioning.get(index) or self.recent.get(index)
 
-    def view(self, index: int) -> ModelView:
-        """What the model's `track_step` reads for frame `index`: nothing that comes after it."""
-        return {
-            "cond_frame_outputs": {
-                key: _entry(each) for key, each in self.conditioning.items() if key <= index
-            },
-            "non_cond_frame_outputs": {
-                key: _entry(each) for key, each in self.recent.items() if key < index
-            },
-        }
+    def past(self, index: int, *, reverse: bool = False) -> Past:
+        """What tracking frame `index` reads; walking in reverse, what comes after it is its past.
+
+        Going forwards, prompts on later frames are not read, so that a late prompt changes nothing
+        before them; in reverse all of them are, as in the official predictor.
+        """
+        step = 1 if reverse else -1
+        prompted = {key: each for key, each in self.conditioning.items() if reverse or key <= index}
+        maps = [(_CONDITIONING_SLOT, _map(each)) for each in prompted.values()]
+        for ago in range(SPATIAL_FRAMES, 0, -1):
+            seen = self.recent.get(index + step * ago)
+            if seen is not None and seen.memory is not None:
+                maps.append((ago - 1, seen.memory))
+        # Only pointers of the walk's past are read.
+        pointers = [
+            (step * (key - index), each.pointer)
+            for key, each in prompted.items()
+            if step * (key - index) >= 0
+        ]
+        for ago in range(1, POINTER_FRAMES + 1):
+            seen = self.recent.get(index + step * ago)
+            if seen is not None:
+                pointers.append((ago, seen.pointer))
+        return Past(tuple(maps), tuple(pointers))
 
     def tensors(self) -> Iterator[torch.Tensor]:
-        """Every tensor that belongs to this object alone."""
+        """Every tensor that belongs to this object."""
         for each in (*self.conditioning.values(), *self.recent.values()):
             yield from (each.pointer, each.object_score)
             if each.low_res_logits is not None:
@@ -116,9 +128,6 @@ class ObjectMemory:
         return total
 
 
-def _entry(output: Output) -> dict[str, object]:
-    return {
-        "maskmem_features": output.memory,
-        "maskmem_pos_enc": [output.memory_position],
-        "obj_ptr": output.pointer,
-    }
+def _map(output: Output) -> torch.Tensor:
+    assert output.memory is not None, "a conditioning frame always has its map"
+    return output.memory

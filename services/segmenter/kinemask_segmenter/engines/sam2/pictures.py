@@ -16,7 +16,7 @@ from sam2.utils.transforms import SAM2Transforms
 from torch.nn.functional import interpolate
 
 from kinemask_segmenter.engines.base import Image, ImageMasks, ObjectMask, Prompt
-from kinemask_segmenter.engines.sam2.core import Points
+from kinemask_segmenter.engines.sam2.forward import Points
 from kinemask_segmenter.engines.sam2.pixels import measured, to_points
 
 _MASK_LOGIT = 10.0

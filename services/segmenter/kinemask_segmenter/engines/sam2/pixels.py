@@ -13,7 +13,7 @@ from PIL import Image as PilImage
 from torch.nn.functional import interpolate
 
 from kinemask_segmenter.engines.base import BoolMask, Image, ObjectMask, Prompt
-from kinemask_segmenter.engines.sam2.core import Points
+from kinemask_segmenter.engines.sam2.forward import Points
 from kinemask_segmenter.engines.sam2.memory import Output
 
 _MEAN = torch.tensor((0.485, 0.456, 0.406), dtype=torch.float32)[:, None, None]

@@ -74,14 +74,11 @@ def encode(facts: StreamFacts, state: SavedStream) -> bytes:
     return pack(*_KIND, plain, arrays)
 
 
-def decode(
-    blob: bytes, facts: StreamFacts, slack: int, position: torch.Tensor, device: torch.device
-) -> SavedStream:
+def decode(blob: bytes, facts: StreamFacts, slack: int, device: torch.device) -> SavedStream:
     """The state in a blob, on a device.
 
     Args:
         slack: frames that the new stream retains for late prompts.
-        position: `(1, 64, S/16, S/16)` position encoding that goes with every memory map.
 
     Raises:
         SnapshotError: damaged, or of another engine, model, frame size or memory policy.
@@ -92,7 +89,7 @@ def decode(
         raise SnapshotError(f"expected the state of {mine}, found {found.facts.get('facts')}")
     try:
         objects = {
-            int(str(entry["id"])): _memory(entry, found.arrays, facts, slack, position, device)
+            int(str(entry["id"])): _memory(entry, found.arrays, facts, slack, device)
             for entry in _entries(found.facts["objects"])
         }
         last = found.facts["last_frame_id"]
@@ -121,7 +118,6 @@ def _memory(
     arrays: Arrays,
     facts: StreamFacts,
     slack: int,
-    position: torch.Tensor,
     device: torch.device,
 ) -> ObjectMemory:
     memory = ObjectMemory(facts.max_conditioning, slack)
@@ -132,18 +128,17 @@ def _memory(
         if not isinstance(keys, list):
             raise SnapshotError("expected lists of frames in the snapshot")
         for key in keys:
-            store[int(key)] = _get(arrays, f"{entry['id']}/{letter}{key}", position, device)
+            store[int(key)] = _get(arrays, f"{entry['id']}/{letter}{key}", device)
     return memory
 
 
-def _get(arrays: Arrays, name: str, position: torch.Tensor, device: torch.device) -> Output:
+def _get(arrays: Arrays, name: str, device: torch.device) -> Output:
     stored = arrays.get(f"{name}/memory")
     return Output(
         low_res_logits=None,
         pointer=_tensor(arrays[f"{name}/pointer"]).to(device),
         object_score=_tensor(arrays[f"{name}/score"]).to(device),
         memory=None if stored is None else _tensor(stored).to(device),
-        memory_position=None if stored is None else position,
     )
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
 
 import torch
 
@@ -19,17 +18,11 @@ from kinemask_segmenter.engines.sam2.pixels import (
     to_object_mask,
     to_points,
 )
-
-ResultT = TypeVar("ResultT")
+from kinemask_segmenter.engines.sam2.scheduler import Lane
+from kinemask_segmenter.engines.sam2.work import Call, Work
 
 Raw = dict[int, Output]
 """What is on one frame, by object id."""
-
-
-class Device(Protocol):
-    """Runs work on the model's device, one piece at a time."""
-
-    def __call__(self, work: Callable[[], ResultT]) -> Awaitable[ResultT]: ...
 
 
 @dataclass
@@ -45,16 +38,16 @@ class _Retained:
 class Sam2Stream:
     """State of one video; see `SegmenterStream` for the contract.
 
-    Invariants: `_core` and `_retained` change only in work given to the device, so two changes
+    Invariants: `_core` and `_retained` change only in work of the stream's lane, so two changes
     never overlap even if the caller gave up waiting for the first. `_retained` has the frames that
     the core retains, oldest first.
     """
 
     def __init__(
-        self, core: StreamCore, device: Device, facts: snapshots.StreamFacts, retained: int
+        self, core: StreamCore, lane: Lane, facts: snapshots.StreamFacts, retained: int
     ) -> None:
         self._core = core
-        self._device = device
+        self._lane = lane
         self._facts = facts
         self._keep = retained
         self._retained: list[_Retained] = []
@@ -68,7 +61,7 @@ class Sam2Stream:
 
     async def step(self, frame_id: int, prepared: torch.Tensor, prompts: Sequence[Prompt]) -> Raw:
         """Next frame. Raises ValueError, with nothing changed, for a bad prompt or frame id."""
-        return await self._device(lambda: self._step(frame_id, prepared, prompts))
+        return await self._lane.run(self._step(frame_id, prepared, prompts))
 
     def finish(self, raw: Raw) -> list[ObjectMask]:
         """Masks at the original size."""
@@ -82,7 +75,7 @@ class Sam2Stream:
             FrameGoneError: the frame is not retained.
             ValueError: a bad prompt; nothing was changed.
         """
-        await self._device(lambda: self._prompt_late(frame_id, prompts))
+        await self._lane.run(self._prompt_late(frame_id, prompts))
 
     def remove(self, object_id: int) -> bool:
         """Forget an object before the next piece of work; it may be under way right now."""
@@ -97,7 +90,7 @@ class Sam2Stream:
 
     async def snapshot(self) -> bytes:
         """State without the retained frames: late prompts reach back to the restore at most."""
-        return await self._device(self._snapshot)
+        return await self._lane.run(self._snapshot())
 
     def restore(self, saved: snapshots.SavedStream) -> None:
         """Go on from a state, before the first frame."""
@@ -111,45 +104,49 @@ class Sam2Stream:
 
     # --- on the device
 
-    def _step(self, frame_id: int, image: torch.Tensor, prompts: Sequence[Prompt]) -> Raw:
+    def _step(self, frame_id: int, image: torch.Tensor, prompts: Sequence[Prompt]) -> Work[Raw]:
         self._settle()
         if self._last_frame_id is not None and frame_id <= self._last_frame_id:
             raise ValueError(f"expected a frame id above {self._last_frame_id}, got {frame_id}")
         self._check(prompts)
-        at = _Retained(frame_id, self._core.add_frame(image), {})
+        index = yield from self._core.see(image)
+        at = _Retained(frame_id, index, {})
         self._last_frame_id = frame_id
         self._retained = [*self._retained, at][-self._keep :]
-        raw = self._core.carry(at.index)
-        raw.update(self._say(at, prompts))
+        raw = yield from self._core.carry(index)
+        raw.update((yield from self._say(at, prompts)))
         return raw
 
-    def _prompt_late(self, frame_id: int, prompts: Sequence[Prompt]) -> None:
+    def _prompt_late(self, frame_id: int, prompts: Sequence[Prompt]) -> Work[None]:
         self._settle()
         at = next((each for each in self._retained if each.frame_id == frame_id), None)
         if at is None:
             raise FrameGoneError(frame_id, [each.frame_id for each in self._retained])
         self._check(prompts)
-        self._say(at, prompts)
+        yield from self._say(at, prompts)
 
-    def _say(self, at: _Retained, prompts: Sequence[Prompt]) -> Raw:
+    def _say(self, at: _Retained, prompts: Sequence[Prompt]) -> Work[Raw]:
         """Each object once, with all that was said of it on the frame."""
         for prompt in prompts:
             earlier = at.said.get(prompt.object_id)
             at.said[prompt.object_id] = merge_prompts(earlier, prompt) if earlier else prompt
         ids = dict.fromkeys(prompt.object_id for prompt in prompts)
-        return {key: self._say_one(at.index, at.said[key]) for key in ids}
+        raw: Raw = {}
+        for key in ids:
+            raw[key] = yield from self._say_one(at.index, at.said[key])
+        return raw
 
-    def _say_one(self, index: int, prompt: Prompt) -> Output:
+    def _say_one(self, index: int, prompt: Prompt) -> Work[Output]:
         facts = self._facts
         device = self._core.device
         found: Output | None = None
         if prompt.mask is not None:
             mask = to_mask_input(prompt.mask, facts.input_size_px).to(device)
-            found = self._core.say(index, prompt.object_id, None, mask)
+            found = yield from self._core.say(index, prompt.object_id, None, mask)
         # SAM 2 takes a mask or clicks; clicks beside a mask refine it.
         if prompt.mask is None or len(prompt.points_xy) or prompt.box_xyxy is not None:
             points = to_points(prompt, facts.height, facts.width, facts.input_size_px)
-            found = self._core.say(index, prompt.object_id, points.to(device))
+            found = yield from self._core.say(index, prompt.object_id, points.to(device))
         assert found is not None
         return found
 
@@ -164,9 +161,10 @@ class Sam2Stream:
     def _check(self, prompts: Sequence[Prompt]) -> None:
         check_prompts(prompts, self._core.object_ids, self._facts.height, self._facts.width)
 
-    def _snapshot(self) -> bytes:
+    def _snapshot(self) -> Work[bytes]:
         self._settle()
         saved = snapshots.SavedStream(
             self._core.next_index, self._last_frame_id, self._core.memories
         )
-        return snapshots.encode(self._facts, saved)
+        blob: bytes = yield Call(lambda: snapshots.encode(self._facts, saved))
+        return blob

@@ -1,0 +1,1 @@
+"""From words to stored tracks: the live pipeline over a stored video, and the passes after it."""
