@@ -16,6 +16,7 @@ For rendering files there are the same effects on YCbCr planes, with a feather, 
 """
 
 from kinemask.effects._effects import EFFECT_NAMES, Effect, make_effect
+from kinemask.effects._names import NameRule, Who, is_nameable, is_person, restore
 from kinemask.effects._palette import palette_color
 from kinemask.effects._planar import (
     PLANAR_EFFECT_NAMES,
@@ -35,12 +36,17 @@ __all__ = [
     "Effect",
     "EffectObject",
     "EffectSpec",
+    "NameRule",
     "PlanarEffect",
     "Planes",
     "Touched",
+    "Who",
     "default_intensity",
     "draw_planar_label",
+    "is_nameable",
+    "is_person",
     "make_effect",
     "make_planar_effect",
     "palette_color",
+    "restore",
 ]

@@ -43,6 +43,10 @@ class Editing:
             return self._draw(edit.effect)
         if action == "caption":
             return await self._describe(edit.caption)
+        if action == "is_person":
+            return await self._correct(edit.is_person, is_person=True)
+        if action == "not_person":
+            return await self._correct(edit.not_person, is_person=False)
         raise errors.unimplemented(f"{action}: this gateway has no such stage yet")
 
     async def _prompt(
@@ -101,6 +105,13 @@ class Editing:
         await detecting.check(config)
         detecting.config = config
         return 0
+
+    async def _correct(self, said: live_pb2.ObjectPerson, is_person: bool) -> int:
+        if self._stages.naming is None:
+            raise errors.failed_precondition(
+                "the stream has no faces stage to correct", reason="NO_FACES_STAGE"
+            )
+        return await self._stages.naming.correct(said.object_id, said.person_id, is_person)
 
     async def _describe(self, config: live_pb2.CaptionStage) -> int:
         captioning = self._stages.captioning

@@ -104,6 +104,8 @@ class LiveHandler:
         result.scene_cut = raw.prepared.cut
         if (caption := raw.prepared.caption) is not None:
             result.caption, result.caption_frame_id = caption.text, caption.frame_id
+        if self._stages.naming is not None:
+            await self._stages.naming.name(frame, result, reports)
         if raw.prepared.rgb is not None:
             await self._render(raw.prepared.rgb, result, reports)
         result.stages.extend(reports.messages())
@@ -125,6 +127,7 @@ class LiveHandler:
         track = await tracking.snapshot() if tracking is not None else b""
         masks = segmenting.masks() if segmenting is not None and not segment else {}
         detecting, captioning = self._stages.detecting, self._stages.captioning
+        naming = self._stages.naming
         return LiveState(
             self._book,
             segment,
@@ -134,6 +137,8 @@ class LiveHandler:
             detecting.rhythm if detecting is not None else None,
             await self._rounds.last_thumbnail(),
             captioning.newest if captioning is not None else None,
+            await naming.snapshot() if naming is not None else b"",
+            naming.names if naming is not None else {},
         ).to_bytes()
 
     async def close(self) -> None:
@@ -141,6 +146,8 @@ class LiveHandler:
         self._rounds.close()
         if self._stages.captioning is not None:
             self._stages.captioning.close()
+        if self._stages.naming is not None:
+            await self._stages.naming.close()
         if self._stages.segmenting is not None:
             await self._stages.segmenting.close()
         if self._stages.tracking is not None:

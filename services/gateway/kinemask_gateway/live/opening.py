@@ -19,6 +19,7 @@ from kinemask_gateway.live.captioning import DEFAULT_EVERY_N_FRAMES as CAPTION_E
 from kinemask_gateway.live.captioning import Captioning
 from kinemask_gateway.live.detecting import DEFAULT_EVERY_N_FRAMES, Detecting, check_rhythm
 from kinemask_gateway.live.handler import LiveHandler, sightings_of
+from kinemask_gateway.live.naming import Naming, fill_in_faces
 from kinemask_gateway.live.objects import ObjectBook
 from kinemask_gateway.live.rendering import Rendering
 from kinemask_gateway.live.rhythm import Note, fill_in_rhythm
@@ -74,6 +75,8 @@ async def open_pipeline(
         stages.detecting.rhythm = state.rhythm
     if stages.captioning is not None:
         stages.captioning.newest = state.caption
+    if stages.naming is not None:
+        stages.naming.go_on_with(state.names)
     services: list[live_pb2.StageService] = []
     try:
         await asyncio.gather(*(downstream.pools[name].settle() for name in _services(effective)))
@@ -87,9 +90,7 @@ async def open_pipeline(
 
 
 def _effective(config: live_pb2.StreamConfig) -> live_pb2.StreamConfig:
-    """The config with its defaults filled in. Refuses stages that do not exist yet."""
-    if config.HasField("faces"):
-        raise errors.unimplemented("faces: this gateway has no such stage yet")
+    """The config with its defaults filled in; refuses what does not go together."""
     if not config.HasField("detect") and not config.HasField("segment"):
         raise errors.invalid("config", "expected a detect or a segment stage, found neither")
     effective = live_pb2.StreamConfig()
@@ -107,6 +108,10 @@ def _effective(config: live_pb2.StreamConfig) -> live_pb2.StreamConfig:
         segment = effective.segment
         segment.max_objects = segment.max_objects or _DEFAULT_MAX_OBJECTS
         segment.mask_encoding = segment.mask_encoding or media_pb2.MASK_ENCODING_RLE
+    if effective.HasField("faces"):
+        fill_in_faces(effective.faces, _waits(effective))
+    elif effective.effect.except_names or effective.effect.only_names:
+        raise errors.invalid("config.effect", "expected a faces stage with names, found none")
     if effective.HasField("caption"):
         caption = effective.caption
         caption.every_n_frames = caption.every_n_frames or CAPTION_EVERY_N_FRAMES
@@ -121,7 +126,7 @@ def _build(
     rules: Rules,
 ) -> Stages:
     pools, open_s = downstream.pools, settings.open_timeout_s
-    detecting = tracking = segmenting = rendering = captioning = None
+    detecting = tracking = segmenting = rendering = captioning = naming = None
     if config.HasField("effect"):
         masks = config.segment.mask_encoding not in (media_pb2.MASK_ENCODING_NONE, 0)
         rendering = Rendering(config.effect, masks)
@@ -140,13 +145,25 @@ def _build(
     if config.HasField("caption"):
         timeout_s = settings.caption_timeout_s
         captioning = Captioning(pools["captioner"], config.caption, timeout_s)
+    if config.HasField("faces"):
+        naming = Naming(pools["faces"], config.faces, _waits(config), open_s)
     cap = config.segment.max_objects
-    return Stages(detecting, tracking, segmenting, rendering, cap, rules, captioning)
+    return Stages(detecting, tracking, segmenting, rendering, cap, rules, captioning, naming)
+
+
+def _waits(config: live_pb2.StreamConfig) -> bool:
+    """True for stored video, whose frames wait for what is found on them."""
+    return config.detect.timing == live_pb2.DETECTION_TIMING_SYNC
 
 
 def _services(config: live_pb2.StreamConfig) -> list[str]:
-    detect = ["detector", "tracker"] if config.HasField("detect") else []
-    return [*detect, "segmenter"] if config.HasField("segment") else detect
+    wanted = {
+        "detector": config.HasField("detect"),
+        "tracker": config.HasField("detect"),
+        "segmenter": config.HasField("segment"),
+        "faces": config.HasField("faces"),
+    }
+    return [name for name, asked in wanted.items() if asked]
 
 
 def segment_config(
@@ -187,6 +204,9 @@ async def _open_all(stages: Stages, state: LiveState) -> list[live_pb2.StageServ
         services.append(_named(live_pb2.STAGE_DETECT, service))
     if stages.captioning is not None:
         services.append(await stages.captioning.opened())
+    if stages.naming is not None:
+        service = await _opened(stages.naming.open(state.faces_token))
+        services.append(_named(live_pb2.STAGE_FACES, service))
     return services
 
 
@@ -224,3 +244,5 @@ async def _close(stages: Stages) -> None:
         await stages.segmenting.close()
     if stages.tracking is not None:
         await stages.tracking.close()
+    if stages.naming is not None:
+        await stages.naming.close()

@@ -21,10 +21,12 @@ class Rendering:
         """`send_masks`: the client asked for masks too, beside the picture.
 
         Raises:
-            ServiceError: INVALID_ARGUMENT: an unknown effect, or names without the faces stage.
+            ServiceError: INVALID_ARGUMENT: an unknown effect, or names of both kinds.
         """
-        if config.except_names or config.only_names:
-            raise errors.unimplemented("effect.except_names and only_names need the faces stage")
+        try:
+            self._rule = effects.NameRule(tuple(config.except_names), tuple(config.only_names))
+        except ValueError as error:
+            raise errors.invalid("effect.only_names", str(error)) from error
         self.send_masks = send_masks
         self.config = config
         self._quality = config.jpeg_quality or _DEFAULT_JPEG_QUALITY
@@ -32,10 +34,15 @@ class Rendering:
 
     def render(self, rgb: wire.RgbImage, objects: Sequence[live_pb2.LiveObject]) -> bytes:
         """A JPEG of the frame with every effect drawn, one after another. Any thread."""
-        drawn = [_drawable(entry) for entry in objects if entry.HasField("box")]
+        there = [entry for entry in objects if entry.HasField("box")]
+        drawn = [_drawable(entry) for entry in there if self._rule.draws_on(_who(entry))]
         image = rgb
         for effect in self._effects:
             image = effect.apply(image, drawn)
+        if self._rule and drawn:
+            kept = [_drawable(e).mask for e in there if not self._rule.draws_on(_who(e))]
+            masks = [mask for mask in kept if mask is not None]
+            effects.restore(image, rgb, masks, [one.mask for one in drawn])
         return images.encode_jpeg(image, self._quality)
 
 
@@ -56,6 +63,11 @@ def _make(effect: live_pb2.Effect, index: int) -> effects.Effect:
     except ValueError as error:
         field = f"effect.effects[{index}]"
         raise errors.invalid(field, str(error), reason="UNKNOWN_EFFECT") from error
+
+
+def _who(entry: live_pb2.LiveObject) -> effects.Who:
+    words = f"{entry.label} {entry.prompt}"
+    return effects.Who(words, entry.name.decided, entry.name.person_id, entry.name.name)
 
 
 def _drawable(entry: live_pb2.LiveObject) -> effects.EffectObject:

@@ -12,6 +12,7 @@ from kinemask.v1 import detector_pb2, segmenter_pb2, tracker_pb2
 from kinemask_gateway.live.association import LIVE_RULES, Rules
 from kinemask_gateway.live.captioning import Captioning, FrameCaption
 from kinemask_gateway.live.detecting import Detecting
+from kinemask_gateway.live.naming import Naming
 from kinemask_gateway.live.objects import KnownObject
 from kinemask_gateway.live.rendering import Rendering
 from kinemask_gateway.live.reporting import FrameReports
@@ -30,6 +31,7 @@ class Stages:
     max_objects: int
     rules: Rules = LIVE_RULES
     captioning: Captioning | None = None
+    naming: Naming | None = None
 
 
 @dataclass

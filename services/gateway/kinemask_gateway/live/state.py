@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from kinemask.v1 import media_pb2
+from kinemask.v1 import live_pb2, media_pb2
 from kinemask_chassis import errors
 from kinemask_chassis.snapshots import SnapshotError, pack, unpack
 
@@ -16,7 +16,7 @@ from kinemask_gateway.live.objects import ObjectBook
 from kinemask_gateway.live.rhythm import Rhythm
 from kinemask_gateway.live.scenes import THUMBNAIL_SHAPE, Thumbnail
 
-_VERSION = 3
+_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,20 @@ class LiveState:
     """Of the newest frame."""
     caption: FrameCaption | None = None
     """The newest one."""
+    faces_token: bytes = b""
+    names: Mapping[int, live_pb2.ObjectName] = field(default_factory=dict)
+    """Of the objects, as far as they are known."""
 
     def to_bytes(self) -> bytes:
-        tokens = {"segment": self.segment_token, "track": self.track_token}
+        tokens = {
+            "segment": self.segment_token,
+            "track": self.track_token,
+            "faces": self.faces_token,
+        }
+        names = {f"name{i}": name.SerializeToString() for i, name in self.names.items()}
         masks = {f"mask{i}": mask.SerializeToString() for i, mask in self.masks.items()}
-        blobs = {key: np.frombuffer(value, np.uint8) for key, value in {**tokens, **masks}.items()}
+        held = {**tokens, **masks, **names}
+        blobs = {key: np.frombuffer(value, np.uint8) for key, value in held.items()}
         if self.thumbnail is not None:
             blobs["thumbnail"] = np.frombuffer(self.thumbnail.tobytes(), np.uint8)
         facts = {
@@ -71,11 +80,18 @@ class LiveState:
                 {
                     int(k.removeprefix("mask")): media_pb2.Mask.FromString(m)
                     for k, m in blobs.items()
+                    if k.startswith("mask")
                 },
                 (size[0], size[1]) if size else None,
                 Rhythm.from_facts(rhythm) if rhythm is not None else None,
                 _thumbnail(thumbnail) if thumbnail is not None else None,
                 FrameCaption(int(caption[0]), str(caption[1])) if caption is not None else None,
+                blobs["faces"],
+                {
+                    int(k.removeprefix("name")): live_pb2.ObjectName.FromString(n)
+                    for k, n in blobs.items()
+                    if k.startswith("name")
+                },
             )
         except (SnapshotError, KeyError, TypeError, ValueError) as error:
             why = f"config.stream.resume_token: {error}"

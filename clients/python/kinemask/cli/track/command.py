@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kinemask.cli.faces.options import DEFAULT_GALLERY
 from kinemask.cli.failures import NOTHING_FOUND, OK, command, say
 from kinemask.cli.options import (
     AllowEmpty,
@@ -26,10 +27,14 @@ from kinemask.cli.track.options import (
     Effects,
     End,
     Every,
+    ExceptNames,
+    FacesModel,
+    Gallery,
     Grow,
     Intensity,
     Masks,
     NoAudio,
+    OnlyNames,
     Output,
     Points,
     Region,
@@ -67,6 +72,10 @@ def track(
     color: Color = None,
     grow: Grow = None,
     region: Region = RegionChoice.mask,
+    except_names: ExceptNames = None,
+    only_names: OnlyNames = None,
+    gallery: Gallery = DEFAULT_GALLERY,
+    model_faces: FacesModel = "auto",
     output: Output = None,
     masks: Masks = None,
     start: Start = 0,
@@ -83,6 +92,8 @@ def track(
     [bold]kinemask track clip.mp4 --text face --effect blur -o out.mp4[/bold]
 
     [bold]kinemask track clip.mp4 --box 40,30,200,260 --point 320,90@25 --effect outline[/bold]
+
+    [bold]kinemask track clip.mp4 --text face --effect blur --except "Alice"[/bold]
 
     Effects are drawn on the original frames; timing and sound are kept.
 
@@ -103,7 +114,10 @@ def track(
         end=end,
         every=every,
         threshold=threshold,
-        models=Models(model_detector, model_segmenter, model_tracker, model_captioner),
+        models=Models(model_detector, model_segmenter, model_tracker, model_captioner, model_faces),
+        except_names=tuple(except_names or ()),
+        only_names=tuple(only_names or ()),
+        gallery=gallery,
         caption_every=caption_every,
         audio=not no_audio,
     )

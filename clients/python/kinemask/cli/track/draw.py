@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kinemask.effects import EffectObject, EffectSpec
+    from kinemask.effects import EffectObject, EffectSpec, NameRule
     from kinemask.results import LiveFrame
     from kinemask.types import LiveObject, RgbImage
 
@@ -14,29 +14,51 @@ if TYPE_CHECKING:
 class Painter:
     """Draws a run's effects, one after another."""
 
-    def __init__(self, specs: Sequence[EffectSpec]) -> None:
+    def __init__(self, specs: Sequence[EffectSpec], rule: NameRule | None = None) -> None:
+        """`rule` says on whom they are drawn; None: on everybody."""
         from kinemask.effects import make_effect
 
         self._effects = [make_effect(spec) for spec in specs]
+        self._rule = rule
 
     def draw(self, image: RgbImage, answer: LiveFrame) -> RgbImage:
         """`(H, W, 3)` uint8 RGB, changed where the frame's objects are; in place if it can be."""
-        found = [self._drawable(entry) for entry in answer.objects if _is_there(entry)]
+        there = [entry for entry in answer.objects if _is_there(entry)]
+        drawn = [entry for entry in there if self._draws_on(entry)]
+        kept = [entry.mask for entry in there if entry not in drawn and entry.mask is not None]
+        original = image.copy() if kept and drawn else None
+        found = [self._drawable(entry) for entry in drawn]
         for effect in self._effects:
             own = image.flags.c_contiguous and image.flags.writeable
             image = effect.apply(image, found, in_place=own)
+        if original is not None:
+            from kinemask.effects import restore
+
+            restore(image, original, kept, [one.mask for one in found])
         return image
+
+    def _draws_on(self, entry: LiveObject) -> bool:
+        from kinemask.effects import Who
+
+        if self._rule is None:
+            return True
+        words = f"{entry.label} {entry.prompt}"
+        name = entry.name
+        if name is None:
+            return self._rule.draws_on(Who(words))
+        return self._rule.draws_on(Who(words, name.decided, name.person_id, name.name))
 
     @staticmethod
     def _drawable(entry: LiveObject) -> EffectObject:
         from kinemask.effects import EffectObject, palette_color
 
         # Without a mask (its stage is down) the whole of its last box is taken.
+        known = entry.name.name if entry.name is not None and entry.name.decided else ""
         return EffectObject(
             mask=entry.mask,
             box_xyxy=entry.box,
             color=palette_color(entry.object_id),
-            label=f"{entry.label or 'object'} {entry.object_id}",
+            label=known or f"{entry.label or 'object'} {entry.object_id}",
         )
 
 

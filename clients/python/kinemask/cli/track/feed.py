@@ -40,7 +40,7 @@ class Feed:
     """Sends frames start..end-1 of a reader to an open stream; use it as a context manager.
 
     Invariants: every frame that was sent is given by `take` exactly once, in order; at most
-    window + `_SPARE_FRAMES` are held between their decoding and `release`.
+    window + `_SPARE_FRAMES` + ahead are held between their decoding and `release`.
     """
 
     reader: VideoReader
@@ -49,12 +49,14 @@ class Feed:
     objects: Sequence[Pointed]
     start: int
     end: int | None
+    ahead: int = 0
+    """Frames that are held back after they were answered."""
     times: FeedTimes = field(default_factory=FeedTimes)
     error: Exception | None = None
     """Why it ended early."""
 
     def __post_init__(self) -> None:
-        self._room = threading.Semaphore(self.window + _SPARE_FRAMES)
+        self._room = threading.Semaphore(self.window + _SPARE_FRAMES + self.ahead)
         self._sent: deque[VideoFrame] = deque()
         self._prompted: deque[_Prompted] = deque()
         self._leaving = threading.Event()

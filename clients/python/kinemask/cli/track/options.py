@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 _FIND, _DRAW, _WRITE = "What to find", "What to draw", "Server and output"
+_WHO = "Whose faces"
 
 
 class EffectChoice(StrEnum):
@@ -163,6 +164,45 @@ End = Annotated[
         min=1,
         help="Frame to stop before. A part of a video is written without sound.",
         rich_help_panel=_WRITE,
+    ),
+]
+ExceptNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--except",
+        metavar="NAME",
+        help="Draw on everybody but this person; may be repeated. Whoever is not known for certain "
+        "is drawn on. See kinemask faces enrol.",
+        rich_help_panel=_WHO,
+    ),
+]
+OnlyNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only",
+        metavar="NAME",
+        help="Draw on this person alone, and on faces that are not known for certain; may be "
+        "repeated.",
+        rich_help_panel=_WHO,
+    ),
+]
+Gallery = Annotated[
+    str,
+    typer.Option(
+        "--gallery",
+        metavar="ID",
+        envvar="KINEMASK_GALLERY",
+        help="The gallery of people for --except and --only.",
+        rich_help_panel=_WHO,
+    ),
+]
+FacesModel = Annotated[
+    str,
+    typer.Option(
+        "--model-faces",
+        metavar="NAME",
+        help="Model that tells faces apart. Default: the gallery's.",
+        rich_help_panel=_WHO,
     ),
 ]
 NoAudio = Annotated[

@@ -107,7 +107,7 @@ class TrackReport:
         rows: list[tuple[object, ...]] = [
             (
                 o.object_id,
-                o.label or "-",
+                " ".join(part for part in (o.label, o.name) if part) or "-",
                 o.frames,
                 o.first_frame,
                 o.last_frame,
@@ -189,6 +189,7 @@ _STAGES = {
     "encode": "masks, inside the services",
     "detect": "a detection, until its answer",
     "track": "a detection, until its answer",
+    "faces": "a frame, until its answer",
     "segment": "a frame, until its answer; several are under way at once",
     "effect": "decoding masks and drawing",
     "video encode": "writing H.264, as far as it held up the rest",
@@ -199,6 +200,7 @@ def _object_json(known: ObjectTally) -> dict[str, object]:
     return {
         "object_id": known.object_id,
         "label": known.label,
+        "name": known.name,
         "prompt": known.prompt,
         "frames": known.frames,
         "first_frame": known.first_frame,

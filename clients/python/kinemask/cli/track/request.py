@@ -36,6 +36,7 @@ class Models:
     segmenter: str = "auto"
     tracker: str = "auto"
     captioner: str = "auto"
+    faces: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,25 @@ class TrackRequest:
     audio: bool = True
     caption_every: int = 0
     """Describe every n-th frame; 0: none."""
+    except_names: tuple[str, ...] = ()
+    """People on whom nothing is drawn."""
+    only_names: tuple[str, ...] = ()
+    """People on whom alone something is drawn."""
+    gallery: str = ""
+    """Where people are looked up."""
 
     @property
     def services(self) -> tuple[str, ...]:
         """The services it needs, beside the gateway."""
         words = ("detector", "tracker") if self.texts else ()
         captions = ("captioner",) if self.caption_every else ()
-        return (*words, "segmenter", *captions)
+        faces = ("faces",) if self.names else ()
+        return (*words, "segmenter", *captions, *faces)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The people that --except or --only names."""
+        return self.except_names or self.only_names
 
     @property
     def is_cut(self) -> bool:
@@ -98,12 +111,25 @@ class TrackRequest:
             raise usage_error("what is to be tracked?", "--text face, or --box X1,Y1,X2,Y2")
         if any(not text.strip() for text in self.texts):
             raise usage_error("--text: expected words, found none")
+        self._check_names()
         if self.end is not None and self.end <= self.start:
             raise usage_error(f"--end {self.end}: expected a frame after --start {self.start}")
         if self.output is not None:
             check_target(self.output, VIDEO_ENDINGS, overwrite, [self.video])
         if self.masks is not None:
             check_target(self.masks, (".json",), overwrite, [self.video])
+
+    def _check_names(self) -> None:
+        if self.except_names and self.only_names:
+            raise usage_error("--except and --only: expected one of them")
+        if not self.names:
+            return
+        if any(not name.strip() for name in self.names):
+            raise usage_error("--except and --only: expected a name, found none")
+        if not self.texts:
+            raise usage_error("--except and --only: whose faces?", "--text face")
+        if self.output is None:
+            raise usage_error("--except and --only: expected an effect", "--effect blur")
 
     def check_against(self, info: VideoInfo) -> None:
         """Whether the video has what is asked about.

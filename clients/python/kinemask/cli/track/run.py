@@ -10,6 +10,7 @@ from kinemask.cli.failures import FAILED, CommandError
 from kinemask.cli.track.captions import FrameCaptions
 from kinemask.cli.track.draw import Painter
 from kinemask.cli.track.feed import Feed
+from kinemask.cli.track.lookahead import Lookahead, frames_ahead
 from kinemask.cli.track.mask_file import MaskFile, mask_file
 from kinemask.cli.track.progress import Advance, progress
 from kinemask.cli.track.report import TrackReport
@@ -19,6 +20,7 @@ from kinemask.cli.track.tally import Sum, Tally
 if TYPE_CHECKING:
     from kinemask.client import Client, LiveStream
     from kinemask.config import LiveConfig, StreamInfo
+    from kinemask.effects import NameRule
     from kinemask.results import LiveFrame
     from kinemask.types import RgbImage
     from kinemask.video import VideoFrame, VideoInfo, VideoReader, VideoWriter
@@ -33,7 +35,11 @@ class TrackRun:
     def __init__(self, request: TrackRequest, reader: VideoReader) -> None:
         self._request = request
         self._reader = reader
-        self._painter = Painter(request.effects)
+        self._painter = Painter(request.effects, _rule(request))
+        info = reader.info
+        ahead = frames_ahead(info.width, info.height) if request.names else 0
+        self._ahead = ahead
+        self._lookahead = Lookahead(ahead)
         self._tally = Tally()
         self._drawing = Sum()
         self._writing = Sum()
@@ -49,6 +55,7 @@ class TrackRun:
             VideoError: the video is damaged, or the output cannot be written.
         """
         info = self._reader.info
+        _check_people(client, self._request)
         begun_s = time.perf_counter()
         with ExitStack() as beside, client.live(_config(self._request)) as stream:
             captions = self._captions(beside, client)
@@ -81,7 +88,13 @@ class TrackRun:
     def _feed(self, stream: LiveStream, opened: StreamInfo) -> Feed:
         request = self._request
         return Feed(
-            self._reader, stream, opened.window, request.objects, request.start, request.end
+            self._reader,
+            stream,
+            opened.window,
+            request.objects,
+            request.start,
+            request.end,
+            self._ahead,
         )
 
     def _writer(self, files: ExitStack, info: VideoInfo) -> VideoWriter | None:
@@ -109,6 +122,8 @@ class TrackRun:
             for answer in feed.stream:
                 self._take(feed, answer, writer, masks, captions)
                 advance()
+            for frame, named in self._lookahead.rest():
+                self._finish(feed, frame, named, writer)
         except KinemaskError:
             if feed.error is None:  # else that is what ended the stream
                 raise
@@ -139,6 +154,12 @@ class TrackRun:
             masks.add(frame, answer)
         if captions is not None:
             captions.add(frame)
+        for ready, named in self._lookahead.add(frame, answer):
+            self._finish(feed, ready, named, writer)
+
+    def _finish(
+        self, feed: Feed, frame: VideoFrame, answer: LiveFrame, writer: VideoWriter | None
+    ) -> None:
         if writer is not None:
             self._write(frame, self._drawn(frame, answer), writer)
         feed.release()
@@ -177,7 +198,9 @@ class TrackRun:
         frames = max(self._tally.frames, 1)
         means = {name: found.mean_ms for name, found in self._tally.inside.items()}
         stages = {name: found.mean_ms for name, found in self._tally.stages.items()}
-        named = {name: stages[name] for name in ("detect", "track", "segment") if name in stages}
+        named = {
+            name: stages[name] for name in ("detect", "track", "segment", "faces") if name in stages
+        }
         drawn = {"effect": self._drawing.mean_ms, "video encode": self._writing.total_ms / frames}
         return {
             "video decode": feed.times.decode_ms / frames,
@@ -189,7 +212,7 @@ class TrackRun:
 
 
 def _config(request: TrackRequest) -> LiveConfig:
-    from kinemask.config import DetectStage, LiveConfig, SegmentStage, TrackStage
+    from kinemask.config import DetectStage, FacesStage, LiveConfig, SegmentStage, TrackStage
 
     segment = SegmentStage(model=request.models.segmenter)
     if not request.texts:
@@ -201,7 +224,25 @@ def _config(request: TrackRequest) -> LiveConfig:
         score_threshold=request.threshold,
         model=request.models.detector,
     )
-    return LiveConfig(detect=detect, track=TrackStage(request.models.tracker), segment=segment)
+    faces = FacesStage(request.gallery, model=request.models.faces) if request.names else None
+    track = TrackStage(request.models.tracker)
+    return LiveConfig(detect=detect, track=track, segment=segment, faces=faces)
+
+
+def _rule(request: TrackRequest) -> NameRule | None:
+    from kinemask.effects import NameRule
+
+    if not request.names:
+        return None
+    return NameRule(request.except_names, request.only_names)
+
+
+def _check_people(client: Client, request: TrackRequest) -> None:
+    """Raises CommandError for a name that nobody has: better now than after an hour."""
+    from kinemask.cli.faces.people import the_one
+
+    for name in request.names:
+        the_one(client, request.gallery, name, "")
 
 
 def _check_stages(opened: StreamInfo) -> None:

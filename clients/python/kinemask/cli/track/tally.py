@@ -41,6 +41,8 @@ class ObjectTally:
     """Frames it was seen on."""
     lost: Gap = field(default_factory=Gap)
     """Frames between the first and the last that it was not seen on."""
+    name: str = ""
+    """Whose face it is; empty while nobody knows."""
 
     def seen(self, frame: int) -> None:
         self.lost.add(self.last_frame + 1, frame - 1)
@@ -138,6 +140,8 @@ class Tally:
             self.objects[entry.object_id] = known
         # A name may come later than its object.
         known.label, known.prompt = entry.label or known.label, entry.prompt or known.prompt
+        if entry.name is not None and entry.name.decided:
+            known.name = entry.name.name
         known.seen(frame)
 
     def _reported(self, report: StageReport) -> None:
