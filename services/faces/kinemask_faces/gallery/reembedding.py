@@ -8,7 +8,7 @@ table, so a call that is cut short is gone on with by the next.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from kinemask_chassis import errors
@@ -34,7 +34,7 @@ _RETRY_AFTER_S = 10.0
 
 async def reembed(
     database: Database, gallery_id: str, model: ModelKey, embed: EmbedCrops
-) -> AsyncIterator[ReembedProgress]:
+) -> AsyncGenerator[ReembedProgress, None]:
     """See `GalleryStore.reembed`."""
     async with _alone(database, gallery_id):
         space = await database.write(lambda connection: _space(connection, gallery_id, model))

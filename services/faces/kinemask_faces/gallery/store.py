@@ -13,7 +13,7 @@ A change in the servicer is:
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TypeVar
@@ -203,7 +203,7 @@ class GalleryStore:
 
     def reembed(
         self, gallery_id: str, model: ModelKey, embed: EmbedCrops
-    ) -> AsyncIterator[ReembedProgress]:
+    ) -> AsyncGenerator[ReembedProgress, None]:
         """Embed every sample, and rejection, for another model from the stored crops.
 
         What is done stays when it is closed or fails; the next call goes on from there. After the
