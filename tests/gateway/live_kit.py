@@ -69,6 +69,8 @@ class ScriptedDetector(detector_pb2_grpc.DetectorServiceServicer):
     failing: errors.ServiceError | None = None
     seen: list[int] = field(default_factory=list)
     """Frames that were detected on."""
+    label: str = "thing"
+    """What it calls what it finds."""
 
     async def Detect(
         self, request: detector_pb2.DetectRequest, context: Any
@@ -82,7 +84,7 @@ class ScriptedDetector(detector_pb2_grpc.DetectorServiceServicer):
             raise self.failing
         found = [
             detector_pb2.Detection(
-                box=wire.box_to_message(b), score=0.9, label="thing", prompt="thing"
+                box=wire.box_to_message(b), score=0.9, label=self.label, prompt="thing"
             )
             for b in self.script(number)
         ]

@@ -14,6 +14,7 @@ from kinemask_faces.gallery.records import Match, ModelKey
 from kinemask_faces.gallery_messages import match_to_message
 from kinemask_faces.messages import FaceQuery, query_from_message
 from kinemask_faces.model_keys import key_of
+from kinemask_faces.quality import FaceProblem
 from kinemask_faces.seen import SeenFace
 
 MIN_STRANGER_QUALITY = 0.4
@@ -107,9 +108,13 @@ def terms_of(options: faces_pb2.RecogniseOptions, model: FaceModelInfo) -> Looku
 
 
 def contradicts(terms: LookupTerms, finding: Finding, person_id: str) -> bool:
-    """True if a good look at a face says plainly that it is not that person."""
+    """True if a look at a face says plainly that it is not that person.
+
+    That is: it matches another one; or nobody at all, although the face can be seen well.
+    """
     quality = finding.seen.quality
-    if quality.problem is not None or quality.score < MIN_STRANGER_QUALITY:
+    poor = quality.problem not in (None, FaceProblem.TOO_SMALL)
+    if finding.decision == faces_pb2.FACE_DECISION_UNKNOWN and poor:
         return False
     if finding.decision == faces_pb2.FACE_DECISION_UNKNOWN:
         alike = -1.0 if finding.best is None else finding.best.similarity

@@ -29,8 +29,11 @@ DEFAULT_BUDGET_MS = 30
 _LIVE_RECHECK_FRAMES = 5
 _WINDOW = 4
 _KNOWN = (faces_pb2.FACE_DECISION_KNOWN, faces_pb2.FACE_DECISION_STRANGER)
-_NOT_KNOWN = live_pb2.ObjectName(decided=True)
-"""Decided to be nobody, or plainly not whom the votes were for."""
+_NOBODY = live_pb2.ObjectName(decided=True)
+"""Decided to be nobody known."""
+_SPOKEN_AGAINST = -1.0
+"""Similarity of an undecided object whose face on this very frame is like nobody's, or whose name
+was withdrawn: a name that comes later is not to be given to this frame."""
 
 Recognised = faces_pb2.RecogniseStreamResult
 
@@ -58,6 +61,7 @@ class Naming:
         self._config = _stream_config(config)
         self._stream: ContractStream | None = None
         self._names: dict[int, live_pb2.ObjectName] = {}
+        self._had_name: set[int] = set()
         self._last_frame_id = -1
         self._turn = asyncio.Lock()
         self._side: SideStage[_Asked, Recognised] = SideStage(
@@ -193,11 +197,16 @@ class Naming:
 
     def _take(self, frame_id: int, result: Recognised) -> None:
         for track in result.tracks:
-            self._names[track.track_id] = _name_of(track)
+            key, undecided = track.track_id, track.decision == faces_pb2.FACE_DECISION_UNDECIDED
+            withdrawn = undecided and key in self._had_name
+            self._names[key] = _name_of(track, withdrawn)
+            if not undecided:
+                self._had_name.add(key)
 
     def _forget_all_but(self, object_ids: Iterable[int]) -> None:
         kept = set(object_ids)
         self._names = {key: name for key, name in self._names.items() if key in kept}
+        self._had_name &= kept
 
     async def _serving(self) -> ContractStream:
         if self._stream is None or self._stream.lost:
@@ -246,7 +255,7 @@ def _regions(objects: Iterable[live_pb2.LiveObject]) -> Iterable[faces_pb2.FaceR
             yield faces_pb2.FaceRegion(track_id=entry.object_id, box=entry.box, kind=kind)
 
 
-def _name_of(track: faces_pb2.RecognisedTrack) -> live_pb2.ObjectName:
+def _name_of(track: faces_pb2.RecognisedTrack, withdrawn: bool) -> live_pb2.ObjectName:
     """What is told of a track: a name, nobody, or nothing yet."""
     if track.decision in _KNOWN:
         best = track.best
@@ -257,11 +266,11 @@ def _name_of(track: faces_pb2.RecognisedTrack) -> live_pb2.ObjectName:
             decided=True,
             action=best.action if best.HasField("action") else None,
         )
-    seen = track.observation.decision if track.HasField("observation") else 0
-    if faces_pb2.FACE_DECISION_UNKNOWN in (track.decision, seen):
-        return _NOT_KNOWN
-    # The person that most votes are for, of whom it is not certain yet.
-    return live_pb2.ObjectName(similarity=track.best.similarity)
+    if track.decision == faces_pb2.FACE_DECISION_UNKNOWN:
+        return _NOBODY
+    strange = track.observation.decision == faces_pb2.FACE_DECISION_UNKNOWN
+    against = strange or withdrawn
+    return live_pb2.ObjectName(similarity=_SPOKEN_AGAINST if against else track.best.similarity)
 
 
 def _down(error: BaseException) -> errors.ServiceError:

@@ -45,6 +45,23 @@ def the_one(client: Client, gallery_id: str, name: str, person_id: str) -> Perso
     return only(found, name)
 
 
+def check_known(client: Client, gallery_id: str, name: str) -> None:
+    """Whether somebody has that name, or that id.
+
+    Raises:
+        CommandError: nobody does.
+        KinemaskError: the gallery cannot be read.
+    """
+    from kinemask.errors import NotFoundError
+
+    if named(client, gallery_id, name):
+        return
+    try:
+        client.faces.person(gallery_id, name.strip())
+    except NotFoundError:
+        the_one(client, gallery_id, name, "")
+
+
 def only(found: list[Person], name: str) -> Person:
     """The single one of them.
 

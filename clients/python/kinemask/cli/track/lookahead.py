@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MAX_FRAMES = 30
 MAX_BYTES = 256 * 1024 * 1024
+_SPOKEN_AGAINST = -1.0
+"""The gateway's word for a face that is plainly not who its track was, or will be, taken for."""
 
 
 def frames_ahead(width: int, height: int) -> int:
@@ -28,8 +30,8 @@ def frames_ahead(width: int, height: int) -> int:
 class Lookahead:
     """Holds `ahead` frames back and fills in names that were decided on later ones.
 
-    Invariant: a frame that says plainly who somebody is, or that they are nobody known, keeps its
-    word; only what was undecided is filled in.
+    Invariant: a frame that says plainly who somebody is, or who they are not, keeps its word; only
+    what was undecided is filled in.
     """
 
     def __init__(self, ahead: int) -> None:
@@ -56,7 +58,7 @@ class Lookahead:
         return frame, replace(answer, objects=named)
 
     def _filled_in(self, entry: LiveObject) -> LiveObject:
-        if entry.name is None or entry.name.decided:
+        if entry.name is None or entry.name.decided or entry.name.similarity <= _SPOKEN_AGAINST:
             return entry
         later = self._decided_later(entry.object_id)
         return entry if later is None else replace(entry, name=later)

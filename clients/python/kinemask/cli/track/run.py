@@ -239,10 +239,10 @@ def _rule(request: TrackRequest) -> NameRule | None:
 
 def _check_people(client: Client, request: TrackRequest) -> None:
     """Raises CommandError for a name that nobody has: better now than after an hour."""
-    from kinemask.cli.faces.people import the_one
+    from kinemask.cli.faces.people import check_known
 
     for name in request.names:
-        the_one(client, request.gallery, name, "")
+        check_known(client, request.gallery, name)
 
 
 def _check_stages(opened: StreamInfo) -> None:
