@@ -222,11 +222,14 @@ def _config_with(**fields: object) -> live_pb2.StreamConfig:
         ),
         pytest.param(
             _config_with(
-                segment=live_pb2.SegmentStage(), faces=live_pb2.FacesStage(gallery_id="g")
+                segment=live_pb2.SegmentStage(),
+                effect=live_pb2.EffectStage(
+                    effects=[live_pb2.Effect(name="blur")], except_names=["Alice"]
+                ),
             ),
-            "UNIMPLEMENTED",
-            "faces",
-            id="a stage that is not built yet",
+            "INVALID_ARGUMENT",
+            "faces stage",
+            id="names without the faces stage",
         ),
         pytest.param(
             _config_with(
