@@ -1,0 +1,88 @@
+"""Which frames are encoded together, and by whom."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_MOST_FRAMES = 120
+_LEAST_FRAMES = 30
+_USUAL_CHUNKS = 4
+
+
+@dataclass(frozen=True)
+class Span:
+    """Frames `first` to `last`, both included."""
+
+    first: int
+    last: int
+
+    @property
+    def frame_count(self) -> int:
+        return self.last - self.first + 1
+
+
+def plan_chunks(first: int, last: int, keyframes: NDArray[np.int64]) -> tuple[Span, ...]:
+    """Cut a range into chunks: at the source's key frames where they are near, so that decoding
+    can begin there. The same range of the same file is always cut alike."""
+    count = last - first + 1
+    goal = min(max(-(-count // _USUAL_CHUNKS), _LEAST_FRAMES), _MOST_FRAMES)
+    cuts, start = [first], first
+    while last + 1 - start > goal + goal // 2:
+        start = _cut(start, goal, keyframes)
+        if last + 1 - start < goal // 3:
+            break
+        cuts.append(start)
+    ends = [cut - 1 for cut in cuts[1:]] + [last]
+    return tuple(Span(a, b) for a, b in zip(cuts, ends, strict=True))
+
+
+def _cut(start: int, goal: int, keyframes: NDArray[np.int64]) -> int:
+    """The key frame nearest to the goal, if there is one about there."""
+    ideal = start + goal
+    near = keyframes[np.searchsorted(keyframes, start + goal // 2) :]
+    near = near[: np.searchsorted(near, ideal + goal // 2)]
+    return int(near[np.argmin(np.abs(near - ideal))]) if len(near) else ideal
+
+
+class Shares:
+    """Deals chunks to lanes so that each goes through neighbours for as long as it can: seeking
+    means to decode again what lies between a key frame and the chunk.
+
+    Invariant: a chunk is free, taken by one lane, or done.
+    """
+
+    def __init__(self, chunks: Sequence[Span], done: Collection[int]) -> None:
+        self._chunks = chunks
+        self._free = set(range(len(chunks))) - set(done)
+        self._taken: set[int] = set()
+
+    def take(self, after: int | None) -> int | None:
+        """A chunk for a lane that has just done `after`; None when there is none left."""
+        if after is not None:
+            self._taken.discard(after)
+        if not self._free:
+            return None
+        follows = after is not None and after + 1 in self._free
+        number = after + 1 if after is not None and follows else self._elsewhere()
+        self._free.discard(number)
+        self._taken.add(number)
+        return number
+
+    def _elsewhere(self) -> int:
+        """The middle of the longest run that another lane comes to, or the start of a run that
+        none does."""
+        run = max(self._runs(), key=len)
+        return run[len(run) // 2] if run[0] - 1 in self._taken else run[0]
+
+    def _runs(self) -> list[list[int]]:
+        runs: list[list[int]] = []
+        for number in sorted(self._free):
+            if runs and runs[-1][-1] == number - 1:
+                runs[-1].append(number)
+            else:
+                runs.append([number])
+        return runs
