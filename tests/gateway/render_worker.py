@@ -2,7 +2,8 @@
 
 On every frame: object 1, a face that is Ada's from frame 10 on; object 2, a cup; object 3, a face
 of a decided stranger's, held by the leak guard on frames 5 to 9. They are discs that move to the
-right. Words tell more: `late=N` begins the tracks at frame N, `wrong=1` makes them of another size.
+right. Words tell more: `late=N` begins the tracks at frame N, `wrong=1` makes them of another size,
+`faceless=1` says that nobody looked for faces.
 """
 
 from __future__ import annotations
@@ -76,6 +77,9 @@ class MadeUp(JobBody):
     async def run(self, context: JobContext) -> JobOutcome:
         spec = pb.TrackJobSpec.FromString(context.spec)
         told = dict(word.partition("=")[::2] for word in spec.detect.options.prompts)
+        if "faceless" not in told:
+            spec.faces.gallery_id = "gallery"
+            await context.set_spec(spec.SerializeToString())
         async with context.library.open(spec.video_id) as stored:
             facts, count = stored.video.facts, stored.index.frame_count
         height, width = facts.height + 2 * ("wrong" in told), facts.width

@@ -114,9 +114,9 @@ def _write_instance(out: ObjectWriter, number: int, object_id: int, source: Trac
 
     def masks() -> Iterator[object]:
         for entry in _row(object_id, source):
-            boxes.append(entry and _box(entry))
-            areas.append(entry and entry.area_px)
-            yield entry and _rle(source, entry)
+            boxes.append(_box(entry) if entry else None)
+            areas.append(entry.area_px if entry else None)
+            yield _rle(source, entry) if entry else None
 
     out.array("segmentations", masks())
     out.member("bboxes", boxes)

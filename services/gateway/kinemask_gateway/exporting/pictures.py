@@ -42,9 +42,9 @@ def write_png_masks(path: Path, source: TrackSource) -> None:
 
 def id_picture(
     frame: TrackedFrame, height: int, width: int, dtype: type[np.uint8] | type[np.uint16]
-) -> NDArray[np.uint8] | NDArray[np.uint16]:
+) -> NDArray[np.integer]:
     """`(height, width)` of ids."""
-    picture: NDArray[np.uint8] | NDArray[np.uint16] = np.zeros((height, width), dtype)
+    picture: NDArray[np.integer] = np.zeros((height, width), dtype)
     for entry in sorted(frame.objects, key=lambda entry: (entry.score, -entry.object_id)):
         picture[entry.mask(height, width)] = entry.object_id
     return picture
