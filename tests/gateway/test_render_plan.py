@@ -51,7 +51,7 @@ def test_every_chunk_is_taken_once(
     count: int, done: set[int], lanes: int, turns: list[int]
 ) -> None:
     chunks = [Span(n * 10, n * 10 + 9) for n in range(count)]
-    shares = Shares(chunks, {number for number in done if number < count})
+    shares = Shares(chunks, {number for number in done if number < count}, np.arange(0, 600, 35))
     last: dict[int, int | None] = dict.fromkeys(range(lanes))
     taken: list[int] = []
     for lane in itertools.chain((t % lanes for t in turns), itertools.cycle(range(lanes))):
@@ -63,8 +63,16 @@ def test_every_chunk_is_taken_once(
     assert sorted(taken) == sorted(set(range(count)) - done)
 
 
+def test_a_second_lane_begins_near_a_key_frame() -> None:
+    chunks = [Span(n * 60, n * 60 + 59) for n in range(10)]
+    shares = Shares(chunks, (), np.array([0, 300]))
+    assert (shares.take(None), shares.take(None)) == (0, 5)
+    shares = Shares(chunks, (), np.array([0]))
+    assert (shares.take(None), shares.take(None)) == (0, 6)  # it has 360 frames to decode first
+
+
 def test_lanes_go_through_neighbours() -> None:
-    shares = Shares([Span(n, n) for n in range(12)], ())
+    shares = Shares([Span(n, n) for n in range(12)], (), np.arange(12))
     one, two = [shares.take(None)], [shares.take(None)]
     while True:
         for lane in (one, two):

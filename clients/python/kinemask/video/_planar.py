@@ -40,8 +40,10 @@ class PlanarFrame:
         return self.picture
 
 
-def planar_frame(index: int, decoded: av.VideoFrame, info: VideoInfo) -> PlanarFrame:
-    """Bring a decoded frame upright, as a copy.
+def planar_frame(
+    index: int, decoded: av.VideoFrame, info: VideoInfo, into: PlanarFrame | None = None
+) -> PlanarFrame:
+    """Bring a decoded frame upright, as a copy, in the memory of `into` if that is given.
 
     Samples are reduced to 8 bits and the limited range. Colours in a finer grid than 4:2:0 are
     averaged over blocks of 2 x 2 pixels: no pixel has a part in any block but its own.
@@ -51,7 +53,9 @@ def planar_frame(index: int, decoded: av.VideoFrame, info: VideoInfo) -> PlanarF
     y, u, v = (_plane(stored, number) for number in range(3))
     on_grid = stored.format.name == PIXEL_FORMAT and _keeps_grid(orientation, y.shape)
     turned = orientation.apply(y)
-    picture, planes = _blank(turned.shape[0], turned.shape[1], info.color.matrix)
+    height, width = turned.shape
+    made = (into.picture, into.planes) if into else _blank(height, width, info.color.matrix)
+    picture, planes = made
     planes.y[:] = turned
     for chroma, target in ((u, planes.u), (v, planes.v)):
         if on_grid:

@@ -88,12 +88,15 @@ class IndexedReader:
         frames = self._frames(first, last)
         return prefetch(frames, self._prefetch_frames) if self._prefetch_frames else frames
 
-    def planar_frames(self, first: int, last: int) -> Iterator[PlanarFrame | None]:
+    def planar_frames(
+        self, first: int, last: int, *, reuse: bool = False
+    ) -> Iterator[PlanarFrame | None]:
         """Frames `first` to `last`, both included, as planes; errors are mended by the decoder.
 
-        None stands for a frame that cannot be decoded at all. Decodes in the caller's thread.
+        None stands for a frame that cannot be decoded at all. Decodes in the caller's thread. With
+        `reuse` a frame is good until the next one comes: all use the same memory.
         """
-        wanted = first
+        wanted, memory = first, None
         for number, frame in self._decoded_from(first):
             while wanted < min(number, last + 1):
                 yield None
@@ -101,7 +104,9 @@ class IndexedReader:
             if wanted > last:
                 return
             if number == wanted:
-                yield planar_frame(number, frame, self.info)
+                found = planar_frame(number, frame, self.info, memory)
+                memory = found if reuse else None
+                yield found
                 wanted += 1
         yield from (None for _ in range(wanted, last + 1))
 

@@ -130,7 +130,7 @@ class Lane:
             self.close()
             path, index = self._source.path, self._source.index
             self._reader = self._reader or IndexedReader(path, index, max_pixels=2**31)
-            self._decoded = self._reader.planar_frames(first, self._source.span.last)
+            self._decoded = self._reader.planar_frames(first, self._source.span.last, reuse=True)
             self._next = first
 
     def _scaled(self, frame: PlanarFrame) -> av.VideoFrame:

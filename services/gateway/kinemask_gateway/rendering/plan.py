@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 _MOST_FRAMES = 120
 _LEAST_FRAMES = 30
 _USUAL_CHUNKS = 4
+_DECODING_SHARE = 0.15
+"""Of a frame's time, decoding alone."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,11 @@ class Shares:
     Invariant: a chunk is free, taken by one lane, or done.
     """
 
-    def __init__(self, chunks: Sequence[Span], done: Collection[int]) -> None:
+    def __init__(
+        self, chunks: Sequence[Span], done: Collection[int], keyframes: NDArray[np.int64]
+    ) -> None:
         self._chunks = chunks
+        self._keyframes = keyframes
         self._free = set(range(len(chunks))) - set(done)
         self._taken: set[int] = set()
 
@@ -73,10 +78,21 @@ class Shares:
         return number
 
     def _elsewhere(self) -> int:
-        """The middle of the longest run that another lane comes to, or the start of a run that
-        none does."""
+        """The start of the longest run; if another lane comes to that, the place from which both
+        are through soonest."""
         run = max(self._runs(), key=len)
-        return run[len(run) // 2] if run[0] - 1 in self._taken else run[0]
+        if run[0] - 1 not in self._taken:
+            return run[0]
+        return min(run, key=lambda number: self._cost(run, number))
+
+    def _cost(self, run: list[int], number: int) -> float:
+        """How long a run takes if it is shared out before `number`, in frames."""
+        before = sum(self._chunks[other].frame_count for other in run if other < number)
+        behind = sum(self._chunks[other].frame_count for other in run if other >= number)
+        first = self._chunks[number].first
+        sought = int(np.searchsorted(self._keyframes, first, side="right")) - 1
+        again = first - int(self._keyframes[sought]) if sought >= 0 else first
+        return max(before, behind + _DECODING_SHARE * again)
 
     def _runs(self) -> list[list[int]]:
         runs: list[list[int]] = []

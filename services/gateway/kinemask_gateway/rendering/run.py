@@ -53,7 +53,7 @@ class Render:
         """
         try:
             await self._load()
-            shares = Shares(self._chunks, self._keys)
+            shares = Shares(self._chunks, self._keys, self._source.index.keyframes)
             await self._told(*(self._work(lane, shares) for lane in self._lanes))
             return await self._joined(target, with_audio)
         finally:
