@@ -18,6 +18,7 @@ from kinemask.video._errors import VideoError
 from kinemask.video._index import FrameIndex, IndexedFile, index_video
 from kinemask.video._info import VideoFrame, VideoInfo
 from kinemask.video._planar import PlanarFrame, black_frame
+from kinemask.video._prefetch import prefetch
 from kinemask.video._reader import VideoReader, probe_video
 from kinemask.video._seek import FrameDamagedError, IndexedReader
 from kinemask.video._writer import VideoWriter
@@ -41,5 +42,6 @@ __all__ = [
     "black_frame",
     "encoder_parameters",
     "index_video",
+    "prefetch",
     "probe_video",
 ]

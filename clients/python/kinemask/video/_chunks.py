@@ -31,6 +31,7 @@ _MAGIC: Final = b"KMCH\x01"
 _HEAD: Final = struct.Struct(">II")  # bytes of parameters, packets
 _PACKET: Final = struct.Struct(">q?I")  # pts, key frame, bytes
 _MOST_TIMESCALE: Final = 10**8
+_THREADS: Final = 3  # always as many: what x264 writes depends on it
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class EncodedChunk:
 
 
 class ChunkEncoder:
-    """Encodes the frames of one chunk. One thread; it uses no others."""
+    """Encodes the frames of one chunk, called from one thread."""
 
     def __init__(self, settings: EncoderSettings, path: Path) -> None:
         """`path` is what errors name."""
@@ -255,7 +256,7 @@ def _set_up(context: VideoCodecContext, settings: EncoderSettings) -> None:
     context.color_trc = settings.color.transfer
     context.color_range = LIMITED_RANGE
     context.options = {"crf": str(settings.crf), "preset": settings.preset}
-    context.thread_count = 1
+    context.thread_count = _THREADS
     context.flags |= Flags.frame_duration
 
 

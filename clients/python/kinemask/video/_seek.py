@@ -1,6 +1,7 @@
 """Frames from anywhere in a file, exactly, by its index."""
 
 import threading
+from collections import deque
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -89,14 +90,14 @@ class IndexedReader:
         return prefetch(frames, self._prefetch_frames) if self._prefetch_frames else frames
 
     def planar_frames(
-        self, first: int, last: int, *, reuse: bool = False
+        self, first: int, last: int, *, reuse: int = 0
     ) -> Iterator[PlanarFrame | None]:
         """Frames `first` to `last`, both included, as planes; errors are mended by the decoder.
 
         None stands for a frame that cannot be decoded at all. Decodes in the caller's thread. With
-        `reuse` a frame is good until the next one comes: all use the same memory.
+        `reuse` a frame is good until so many others have come, whose memory is then used again.
         """
-        wanted, memory = first, None
+        wanted, used = first, deque[PlanarFrame](maxlen=max(reuse, 1))
         for number, frame in self._decoded_from(first):
             while wanted < min(number, last + 1):
                 yield None
@@ -104,8 +105,9 @@ class IndexedReader:
             if wanted > last:
                 return
             if number == wanted:
-                found = planar_frame(number, frame, self.info, memory)
-                memory = found if reuse else None
+                full = reuse and len(used) == reuse
+                found = planar_frame(number, frame, self.info, used[0] if full else None)
+                used.append(found)
                 yield found
                 wanted += 1
         yield from (None for _ in range(wanted, last + 1))

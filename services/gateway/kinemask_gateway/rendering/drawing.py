@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from kinemask import masks
 from kinemask.effects import (
     EffectObject,
     Planes,
@@ -108,12 +109,16 @@ class _Union:
             return float(bool(own))
         if any(one.by_mask for one in own):  # a region is never less than the mask
             return 1.0
+        if not any(one.touched.regions or one.touched.background for one in self._drawn):
+            return 0.0
         if self._covered is None:
             self._covered = np.zeros(self._size, np.uint8)
             for one in self._drawn:
                 one.touched.add_to(self._covered)
+        x_min, y_min, x_max, y_max = sight.item.window_xyxy or (0, 0, *self._size[::-1])
+        part = self._covered[y_min:y_max, x_min:x_max] > 0
         area = int(np.count_nonzero(mask))
-        return int(np.count_nonzero(self._covered[mask])) / area if area else 0.0
+        return int(np.count_nonzero(part & mask)) / area if area else 0.0
 
 
 def _reaches(one: _Drawn, object_id: int) -> bool:
@@ -125,11 +130,10 @@ def _is_there(entry: TrackedObject) -> bool:
 
 
 def _item(entry: TrackedObject, height: int, width: int) -> EffectObject:
-    return EffectObject(
-        mask=entry.mask(height, width) if entry.present else None,
-        box_xyxy=entry.box_xyxy,
-        color=palette_color(entry.object_id),
-    )
+    found = masks.decode_rle_window(entry.rle, height, width) if entry.present else None
+    mask, window = found or (None, None)
+    color = palette_color(entry.object_id)
+    return EffectObject(mask, entry.box_xyxy, color, window_xyxy=window)
 
 
 def _label(planes: Planes, sight: _Sight) -> None:

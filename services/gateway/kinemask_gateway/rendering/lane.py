@@ -1,4 +1,4 @@
-"""One lane of a render: decodes, draws and encodes chunk after chunk, in one thread."""
+"""One lane of a render: decodes, draws and encodes chunk after chunk."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from kinemask.video import (
     PlanarFrame,
     VideoInfo,
     black_frame,
+    prefetch,
 )
 
 from kinemask_gateway.rendering.coverage import Coverage, extend
@@ -26,6 +27,8 @@ from kinemask_gateway.rendering.plan import Span
 from kinemask_gateway.tracks.reader import TracksReader
 
 _LENGTH = struct.Struct(">I")
+_AHEAD = 3
+"""Frames that are drawn while others are encoded."""
 
 
 class StoppedError(Exception):
@@ -77,7 +80,7 @@ class RenderedChunk:
 
 
 class Lane:
-    """Renders chunks. One thread at a time.
+    """Renders chunks, drawing in a thread of its own. Called from one thread at a time.
 
     It holds the decoder where the last chunk ended: the next one goes on there without seeking.
     """
@@ -100,24 +103,18 @@ class Lane:
             VideoError: the video cannot be read, or encoded.
             TracksDamagedError, ServiceError: the tracks cannot be read.
         """
-        source, coverage = self._source, Coverage()
-        encoder = ChunkEncoder(source.settings, source.path)
-        held: av.VideoFrame | None = None
+        coverage = Coverage()
+        encoder = ChunkEncoder(self._source.settings, self._source.path)
         self._seek(chunk.first)
-        for tracked in self._tracks.frames(chunk.first, chunk.last):
-            if is_stopped():
-                raise StoppedError
-            number = tracked.frame_index
-            frame = next(self._decoded)
-            self._next += 1
-            drawn = frame or black_frame(number, source.info)
-            source.drawing.draw(drawn.planes, tracked, coverage)
-            if drawn.damaged:
-                extend(coverage.damaged, number, number)
-            # What cannot be decoded shows what was rendered last.
-            held = self._scaled(drawn) if frame or held is None else held
-            encoder.encode(held, *self._times(number))
-            self.frames_done += 1
+        drawn = prefetch(self._drawn(chunk, coverage), _AHEAD)
+        try:
+            for number, picture in enumerate(drawn, chunk.first):
+                if is_stopped():
+                    raise StoppedError
+                encoder.encode(picture, *self._times(number))
+                self.frames_done += 1
+        finally:
+            drawn.close()
         return RenderedChunk(encoder.finish(), coverage)
 
     def close(self) -> None:
@@ -125,12 +122,30 @@ class Lane:
         if isinstance(self._decoded, Generator):
             self._decoded.close()
 
+    def _drawn(self, chunk: Span, coverage: Coverage) -> Generator[av.VideoFrame, None, None]:
+        """The chunk's pictures, each good until `_AHEAD` others have come."""
+        held: av.VideoFrame | None = None
+        for tracked in self._tracks.frames(chunk.first, chunk.last):
+            number = tracked.frame_index
+            frame = next(self._decoded)
+            self._next = number + 1
+            drawn = frame or black_frame(number, self._source.info)
+            self._source.drawing.draw(drawn.planes, tracked, coverage)
+            if drawn.damaged:
+                extend(coverage.damaged, number, number)
+            # What cannot be decoded shows what was rendered last.
+            if frame is not None or held is None:
+                held = self._scaled(drawn)
+            yield held
+
     def _seek(self, first: int) -> None:
         if first != self._next:
             self.close()
             path, index = self._source.path, self._source.index
             self._reader = self._reader or IndexedReader(path, index, max_pixels=2**31)
-            self._decoded = self._reader.planar_frames(first, self._source.span.last, reuse=True)
+            self._decoded = self._reader.planar_frames(
+                first, self._source.span.last, reuse=_AHEAD + 3
+            )
             self._next = first
 
     def _scaled(self, frame: PlanarFrame) -> av.VideoFrame:

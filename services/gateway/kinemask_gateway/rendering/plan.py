@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_MOST_FRAMES = 120
-_LEAST_FRAMES = 30
-_USUAL_CHUNKS = 4
+_FRAMES = 250
+"""Aimed at: where x264 would begin anew anyway, so that chunks cost no bytes."""
 _DECODING_SHARE = 0.15
 """Of a frame's time, decoding alone."""
 
@@ -30,23 +29,19 @@ class Span:
 def plan_chunks(first: int, last: int, keyframes: NDArray[np.int64]) -> tuple[Span, ...]:
     """Cut a range into chunks: at the source's key frames where they are near, so that decoding
     can begin there. The same range of the same file is always cut alike."""
-    count = last - first + 1
-    goal = min(max(-(-count // _USUAL_CHUNKS), _LEAST_FRAMES), _MOST_FRAMES)
     cuts, start = [first], first
-    while last + 1 - start > goal + goal // 2:
-        start = _cut(start, goal, keyframes)
-        if last + 1 - start < goal // 3:
-            break
+    while last + 1 - start > _FRAMES + _FRAMES // 2:
+        start = _cut(start, keyframes)
         cuts.append(start)
     ends = [cut - 1 for cut in cuts[1:]] + [last]
     return tuple(Span(a, b) for a, b in zip(cuts, ends, strict=True))
 
 
-def _cut(start: int, goal: int, keyframes: NDArray[np.int64]) -> int:
+def _cut(start: int, keyframes: NDArray[np.int64]) -> int:
     """The key frame nearest to the goal, if there is one about there."""
-    ideal = start + goal
-    near = keyframes[np.searchsorted(keyframes, start + goal // 2) :]
-    near = near[: np.searchsorted(near, ideal + goal // 2)]
+    ideal, around = start + _FRAMES, _FRAMES // 4
+    near = keyframes[np.searchsorted(keyframes, ideal - around) :]
+    near = near[: np.searchsorted(near, ideal + around)]
     return int(near[np.argmin(np.abs(near - ideal))]) if len(near) else ideal
 
 

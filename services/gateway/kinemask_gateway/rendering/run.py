@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+import cv2
 from kinemask.video import encoder_parameters
 
 from kinemask_gateway.jobs import records
@@ -33,6 +34,8 @@ class Render:
     """Draws, encodes and joins. A chunk that a checkpoint names is not made again."""
 
     def __init__(self, context: JobContext, source: Source, lanes: int) -> None:
+        # Lanes are the threads; OpenCV's own would take the cores from them, busy waiting.
+        cv2.setNumThreads(1)
         self._context = context
         self._source = source
         span = source.span
