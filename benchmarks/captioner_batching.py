@@ -34,7 +34,7 @@ from benchmarks.harness import service_process
 from benchmarks.moving import moving_frames
 
 _WIDTH, _HEIGHT = 640, 480
-_BATCHES_A_ROUND = 4
+_BATCHES_A_ROUND = 6
 _NAME = "random-blip"
 
 
@@ -131,12 +131,17 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
         folder = save_blip(Path(data) / "models" / _NAME, SIZES[options.size])
         told = {
             "KINEMASK_DATA_DIR": data,
-            "KINEMASK_CAPTIONER_MAX_BATCH": str(options.clients),
+            "KINEMASK_CAPTIONER_MAX_BATCH": str(options.max_batch),
             "OMP_NUM_THREADS": str(options.threads),
         }
         with service_process("kinemask_captioner", told) as (address, _):
             figures = compare(address, folder, pictures, options.tokens, options.rounds)
-    return {"clients": options.clients, "threads": options.threads, **figures}
+    return {
+        "clients": options.clients,
+        "max_batch": options.max_batch,
+        "threads": options.threads,
+        **figures,
+    }
 
 
 def main() -> None:
@@ -144,6 +149,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--clients", type=int, default=8, help="pictures at once (default: 8)")
+    parser.add_argument("--max-batch", type=int, default=16, help="of the service (default: 16)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each (default: 5)")
     parser.add_argument("--tokens", type=int, default=20, help="of each caption (default: 20)")
     parser.add_argument("--size", choices=SIZES, default="mid", help="of the model (default: mid)")

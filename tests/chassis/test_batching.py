@@ -11,6 +11,7 @@ import grpc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kinemask_chassis import batching
 from kinemask_chassis import context as rpc_context
 from kinemask_chassis.batch_queue import BatchQueue
 from kinemask_chassis.batching import BatchOptions, DynamicBatcher
@@ -203,6 +204,71 @@ async def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
     assert await asyncio.gather(*waiting) == [2, 4]
 
 
+REGULARS = BatchOptions(max_batch=8, max_delay_ms=0, regulars_ms=LONG_MS)
+
+
+async def test_callers_who_ask_again_and_again_come_to_share_their_batches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batching, "_REGULARS_SHARE", 1e9)
+    model = Model()
+    model.may_run.clear()
+    batcher = DynamicBatcher[int, int](model, REGULARS)
+
+    async def regular(item: int, times: int) -> None:
+        for _ in range(times):
+            await batcher.submit(item)
+
+    callers = [asyncio.create_task(regular(0, 4))]
+    await model.running.acquire()
+    callers += [asyncio.create_task(regular(item, 3)) for item in (1, 2, 3)]
+    await _settled()
+    model.may_run.set()
+    await asyncio.gather(*callers)
+    # The first batch was item 0 alone; from then on all four that were under way go together.
+    assert [sorted(batch) for batch in model.batches] == [[0], *[[0, 1, 2, 3]] * 3]
+
+
+async def test_lone_caller_waits_for_nobody() -> None:
+    model = Model()
+    batcher = DynamicBatcher[int, int](model, REGULARS)
+    assert [await batcher.submit(item) for item in (1, 2, 3)] == [2, 4, 6]
+    assert model.batches == [[1], [2], [3]]
+
+
+@pytest.mark.parametrize(
+    ("regulars_ms", "share"),
+    [
+        pytest.param(1.0, 1e9, id="nobody comes within the time"),
+        pytest.param(LONG_MS, 0.0, id="half the batch's time is over"),
+    ],
+)
+async def test_callers_who_do_not_come_again_do_not_hold_up_the_others(
+    regulars_ms: float, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "_REGULARS_SHARE", share)
+    options = BatchOptions(max_batch=8, max_delay_ms=0, regulars_ms=regulars_ms)
+    model, batcher = await _held(options)
+    waiting = _submit(batcher, 1, 2)
+    await _settled()
+    model.may_run.set()
+    assert await asyncio.gather(*waiting) == [2, 4]
+    assert model.batches == [[0], [1, 2]]
+
+
+async def test_closing_while_it_waits_for_regulars(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "_REGULARS_SHARE", 1e9)
+    model, batcher = await _held(REGULARS)
+    waiting = _submit(batcher, 1, 2)
+    await _settled()
+    model.may_run.set()
+    await _settled()
+    await batcher.close()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(r, ServiceError) and r.reason == "SHUTTING_DOWN" for r in results)
+    assert model.batches == [[0]]
+
+
 async def test_closing_loses_no_future() -> None:
     model, batcher = await _held()
     waiting = _submit(batcher, 1, 2)
@@ -257,6 +323,7 @@ async def test_metrics_show_depth_and_sizes() -> None:
         pytest.param(lambda: BatchOptions(max_batch=0), id="batches of nothing"),
         pytest.param(lambda: BatchOptions(max_queue=0), id="a queue for nobody"),
         pytest.param(lambda: BatchOptions(max_delay_ms=-1), id="a delay into the past"),
+        pytest.param(lambda: BatchOptions(regulars_ms=-1), id="regulars from the past"),
     ],
 )
 def test_options_that_make_no_sense(make: Callable[[], BatchOptions]) -> None:

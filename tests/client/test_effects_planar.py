@@ -1,6 +1,7 @@
 """Effects on YCbCr planes: what they change, what they hide, and how they look beside RGB's."""
 
 import itertools
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ from kinemask.effects import (
     make_planar_effect,
     palette_color,
 )
+from kinemask.masks import mask_box
 
 Bytes = npt.NDArray[np.uint8]
 BoolMask = npt.NDArray[np.bool_]
@@ -100,6 +102,29 @@ def test_solid_shows_nothing_of_what_it_covers(
     solid.draw(one, objects)
     solid.draw(other, objects)
     assert all(map(np.array_equal, parts(one), parts(other)))
+
+
+@pytest.mark.parametrize("name", PLANAR_EFFECT_NAMES)
+@given(scene=scene(), grow_px=st.sampled_from([0, 4]), feather_px=st.sampled_from([0, 3]))
+def test_a_mask_of_a_window_is_drawn_alike(
+    name: str,
+    scene: tuple[Planes, list[EffectObject], BoolMask],
+    grow_px: int,
+    feather_px: int,
+) -> None:
+    whole, objects, _ = scene
+    part = copied(whole)
+    effect = make_planar_effect(EffectSpec(name, grow_px=grow_px), feather_px)
+    effect.draw(whole, objects)
+    effect.draw(part, [windowed(item) for item in objects])
+    assert all(map(np.array_equal, parts(whole), parts(part)))
+
+
+def windowed(item: EffectObject) -> EffectObject:
+    assert item.mask is not None
+    box = mask_box(item.mask) or (0, 0, 0, 0)
+    crop = item.mask[box[1] : box[3], box[0] : box[2]]
+    return item if not crop.size else replace(item, mask=crop, window_xyxy=box)
 
 
 @given(scene=scene())
@@ -209,5 +234,9 @@ def test_what_is_refused() -> None:
         make_planar_effect(EffectSpec("blur"), -1)
     with pytest.raises(ValueError, match="chroma"):
         Planes(quad, quad, quad, 1)
+    blur, mask = make_planar_effect(EffectSpec("blur")), np.ones((4, 4), np.bool_)
+    for window in ((0, 0, 5, 4), (78, 0, 82, 4)):
+        with pytest.raises(ValueError, match="expected a"):
+            blur.draw(noise(), [EffectObject(mask, window_xyxy=window)])
     with pytest.raises(ValueError, match="matrix"):
         Planes(quad, quad[:2, :2], quad[:2, :2], 2)

@@ -44,6 +44,16 @@ def test_rle_is_pycocotools_byte_for_byte(mask: BoolMask) -> None:
 
 
 @given(any_mask())
+def test_a_window_is_the_part_that_counts(mask: BoolMask) -> None:
+    found = masks.decode_rle_window(masks.encode_rle(mask), *mask.shape)
+    box = masks.mask_box(mask)
+    assert (found is None) == (box is None)
+    if found is not None and box is not None:
+        assert found[1] == box
+        assert np.array_equal(found[0], mask[box[1] : box[3], box[0] : box[2]])
+
+
+@given(any_mask())
 def test_boxes_agree_with_the_pixels(mask: BoolMask) -> None:
     box = masks.mask_box(mask)
     assert masks.rle_box(masks.encode_rle(mask), *mask.shape) == box

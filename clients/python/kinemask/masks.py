@@ -70,6 +70,25 @@ def decode_rle(counts: bytes, height: int, width: int, max_pixels: int = MAX_MAS
     return mask.view(np.bool_)
 
 
+def decode_rle_window(
+    counts: bytes, height: int, width: int, max_pixels: int = MAX_MASK_PIXELS
+) -> tuple[Mask, Box] | None:
+    """The part of a mask around its foreground, and where that is, as `mask_box`; None for an
+    empty mask. Costs what the part costs. Errors as `decode_rle`."""
+    runs = _checked_counts(counts, height, width, max_pixels)
+    ends = np.cumsum(runs)
+    starts, stops = ends[0::2][: len(runs) // 2], ends[1::2]
+    filled = stops > starts
+    starts, stops = starts[filled], stops[filled]
+    if not len(starts):
+        return None
+    x_min, columns = _columns(height, starts, stops)
+    part = np.asarray(cv2.transpose(columns), np.uint8)  # (H, columns)
+    _, y_min, _, rows = cv2.boundingRect(part)
+    box = x_min, y_min, x_min + part.shape[1], y_min + rows
+    return part[y_min : y_min + rows].view(np.bool_), box
+
+
 def rle_area(counts: bytes, height: int, width: int, max_pixels: int = MAX_MASK_PIXELS) -> int:
     """Foreground pixels of an RLE string, without decoding it. Errors as `decode_rle`."""
     return int(_checked_counts(counts, height, width, max_pixels)[1::2].sum())
@@ -274,7 +293,12 @@ def _checked_counts(data: bytes, height: int, width: int, max_pixels: int) -> _C
 
 def _fill_columns(mask: npt.NDArray[np.uint8], starts: _Counts, stops: _Counts) -> None:
     """Set the runs [start, stop) of column-major positions to 1, touching only their columns."""
-    height = mask.shape[0]
+    x_min, columns = _columns(mask.shape[0], starts, stops)
+    mask[:, x_min : x_min + len(columns)] = cv2.transpose(columns)
+
+
+def _columns(height: int, starts: _Counts, stops: _Counts) -> tuple[int, npt.NDArray[np.uint8]]:
+    """The columns that have foreground, `(columns, H)`, and the first one's x."""
     x_min, x_max = int(starts[0]) // height, (int(stops[-1]) - 1) // height + 1
     columns = np.zeros((x_max - x_min, height), np.uint8)
     flat, offset = columns.reshape(-1), x_min * height
@@ -286,4 +310,4 @@ def _fill_columns(mask: npt.NDArray[np.uint8], starts: _Counts, stops: _Counts) 
         inside = stops - offset < len(flat)  # a run may start where another stops: xor, not set
         flat[(stops - offset)[inside]] ^= 1
         np.bitwise_xor.accumulate(flat, out=flat)
-    mask[:, x_min:x_max] = cv2.transpose(columns)
+    return x_min, columns

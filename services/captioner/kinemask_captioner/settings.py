@@ -23,9 +23,9 @@ class CaptionerSettings(ChassisSettings):
         description="Threads that decode and prepare pictures; 0: one per CPU core.",
     )
     captioner_max_batch: int = Field(
-        default=8, ge=1, le=256, description="Pictures that the model gets at once, at most."
+        default=16, ge=1, le=256, description="Pictures that the model gets at once, at most."
     )
-    # A caption takes tenths of a second at least, so that a full batch is worth some waiting.
+    # A caption takes tenths of a second at least: sharing its batch is worth some waiting.
     captioner_max_delay_ms: float = Field(
         default=25.0,
         ge=0,
@@ -38,7 +38,7 @@ class CaptionerSettings(ChassisSettings):
         description="Pictures that wait for the model, at most; more are told to come back.",
     )
     captioner_max_in_work: int = Field(
-        default=16,
+        default=32,
         ge=1,
         le=64,
         description="Pictures of one request that are in work at once: bounds its memory.",
@@ -77,4 +77,7 @@ class CaptionerSettings(ChassisSettings):
             # Nobody to wait for.
             max_delay_ms=self.captioner_max_delay_ms if self.captioner_max_batch > 1 else 0.0,
             max_queue=self.captioner_max_queue,
+            # A batch is hardly slower than a single picture: clients that ask again and again are
+            # worth waiting for.
+            regulars_ms=self.captioner_max_delay_ms if self.captioner_max_batch > 1 else 0.0,
         )

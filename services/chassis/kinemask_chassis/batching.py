@@ -26,6 +26,8 @@ RunBatch = Callable[[Sequence[In]], Awaitable[Sequence[Out | Exception]]]
 """One result or exception for each item, in order. If it raises, each item is tried alone."""
 
 _SMOOTHING = 0.2
+# What waiting may cost, as a share of the batch's time: a second batch would cost more.
+_REGULARS_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,16 @@ class BatchOptions:
     """How long an item may wait for others while the model is idle."""
     max_queue: int = 64
     """Items that may wait, over all buckets; further ones are refused."""
+    regulars_ms: float = 0.0
+    """How long the model may idle after a batch, and after each item that comes then, for callers
+    who got their answers and ask again. It waits until there are as many items as were under way at
+    once before, so that clients in a loop keep sharing batches; at most half a batch's time."""
 
     def __post_init__(self) -> None:
-        if self.max_batch < 1 or self.max_queue < 1 or self.max_delay_ms < 0:
+        if min(self.max_batch, self.max_queue) < 1 or min(self.max_delay_ms, self.regulars_ms) < 0:
             raise ValueError(
-                f"expected max_batch >= 1, max_queue >= 1 and max_delay_ms >= 0, got {self}"
+                "expected max_batch >= 1, max_queue >= 1, max_delay_ms >= 0 and regulars_ms >= 0, "
+                f"got {self}"
             )
 
 
@@ -86,6 +93,9 @@ class DynamicBatcher(Generic[In, Out]):
         self._worker: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._batch_s = 0.0
+        self._running = 0
+        self._under_way = 0
+        """Most items that waited or ran at once since the last batch began."""
         self._closed = False
 
     async def submit(self, item: In, deadline_s: float | None = None) -> Out:
@@ -140,6 +150,7 @@ class DynamicBatcher(Generic[In, Out]):
         future: asyncio.Future[Out] = asyncio.get_running_loop().create_future()
         entry = _Item(item, future, math.inf if wanted is None else wanted)
         self._queue.add(self._bucket(item), entry, now_s)
+        self._under_way = max(self._under_way, self._running + len(self._queue))
         self._show_depth()
         self._wake.set()
         if self._worker is None or self._worker.done():
@@ -154,18 +165,44 @@ class DynamicBatcher(Generic[In, Out]):
         while not self._closed:
             batch = self._queue.take(time.monotonic())
             if batch:
-                for entry in batch:
-                    entry.taken = True
-                self._show_depth()
-                await self._run(batch)
+                await self._run_taken(batch)
             else:
                 await self._wait_for_more()
 
+    async def _run_taken(self, batch: list[_Item[In, Out]]) -> None:
+        """Run a batch, then the one of those who come again at once, and so on."""
+        while batch:
+            for entry in batch:
+                entry.taken = True
+            self._show_depth()
+            self._running = len(batch)
+            self._under_way = self._running + len(self._queue)
+            began_s = time.monotonic()
+            await self._run(batch)
+            self._running = 0
+            batch = await self._regulars(time.monotonic() - began_s)
+
+    async def _regulars(self, took_s: float) -> list[_Item[In, Out]]:
+        """The next batch, once as many items wait as were under way at once; else nothing."""
+        until_s = time.monotonic() + _REGULARS_SHARE * took_s
+        expected = min(self._under_way, self._options.max_batch)
+        while self._options.regulars_ms and not self._closed:
+            waiting = len(self._queue)
+            if waiting >= expected:
+                return self._queue.take(math.inf)
+            left_s = until_s - time.monotonic()
+            await self._wait_for_wake(max(min(left_s, self._options.regulars_ms / 1e3), 0.0))
+            if left_s <= 0 or len(self._queue) <= waiting:
+                break
+        return []
+
     async def _wait_for_more(self) -> None:
         """Until something changes, or the oldest item has waited long enough."""
-        self._wake.clear()
         due_s = self._queue.due_s()
-        wait_s = None if due_s is None else max(due_s - time.monotonic(), 0.0)
+        await self._wait_for_wake(None if due_s is None else max(due_s - time.monotonic(), 0.0))
+
+    async def _wait_for_wake(self, wait_s: float | None) -> None:
+        self._wake.clear()
         try:
             async with asyncio.timeout(wait_s):
                 await self._wake.wait()

@@ -9,7 +9,9 @@ from kinemask.cli.detect import detect
 from kinemask.cli.faces.commands import faces
 from kinemask.cli.info import engines, version
 from kinemask.cli.segment import segment
+from kinemask.cli.stored.export import export
 from kinemask.cli.stored.jobs import jobs
+from kinemask.cli.stored.render import render
 from kinemask.cli.stored.videos import videos
 from kinemask.cli.track.command import track
 from kinemask.cli.up.command import up
@@ -21,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-for _command in (track, detect, segment, caption, up, engines, version):
+for _command in (track, detect, segment, caption, render, export, up, engines, version):
     app.command()(_command)
 for _group, _name in ((faces, "faces"), (videos, "videos"), (jobs, "jobs")):
     app.add_typer(_group, name=_name)

@@ -73,11 +73,13 @@ def _no_gateway(address: str, error: Exception) -> CommandError:
 
 @contextmanager
 def _started(needs: Sequence[str] | None, debug: bool, library: bool) -> Iterator[str]:
-    from kinemask.cli.up import GATEWAY, LogPrinter, Stack, installed_services
+    from kinemask.cli.up import GATEWAY, WORKER, LogPrinter, Stack, installed_services
 
     present = installed_services()
     names = present if needs is None else (*needs, GATEWAY)
-    missing = [name for name in (*names, GATEWAY) if name not in present]
+    # Workers come with the gateway.
+    wanted = [name for name in (*names, GATEWAY) if name != WORKER]
+    missing = [name for name in wanted if name not in present]
     if missing:
         raise CommandError(
             f"no --server was given, and these services are not installed here: "

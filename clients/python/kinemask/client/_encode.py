@@ -139,14 +139,14 @@ def caption_stage(stage: config.CaptionStage) -> live_pb2.CaptionStage:
 
 def effect_stage(stage: config.EffectStage) -> live_pb2.EffectStage:
     return live_pb2.EffectStage(
-        effects=[_effect(effect) for effect in stage.effects],
+        effects=[effect_message(effect) for effect in stage.effects],
         except_names=stage.except_names,
         only_names=stage.only_names,
         jpeg_quality=stage.jpeg_quality,
     )
 
 
-def _effect(effect: config.Effect) -> live_pb2.Effect:
+def effect_message(effect: config.Effect) -> live_pb2.Effect:
     color = effect.color_rgb
     return live_pb2.Effect(
         name=effect.name,

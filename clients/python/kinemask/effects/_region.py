@@ -39,15 +39,14 @@ def region_of(item: EffectObject, spec: EffectSpec, height: int, width: int) -> 
         ValueError: the mask has another size than the frame.
     """
     if item.mask is not None:
-        if item.mask.shape != (height, width):
-            raise ValueError(
-                f"expected a mask of the frame's {(height, width)}, found {item.mask.shape}"
-            )
-        box = mask_box(item.mask)
-        if box is None:
+        left, top = _origin(item, item.mask, height, width)
+        found = mask_box(item.mask)
+        if found is None:
             return None
+        crop = item.mask[found[1] : found[3], found[0] : found[2]]
+        box = found[0] + left, found[1] + top, found[2] + left, found[3] + top
         if spec.region == "mask":
-            return _mask_region(item.mask, box, _growth_px(box, spec))
+            return _mask_region(crop, box, _growth_px(box, spec), height, width)
         return _box_region(item.box_xyxy or box, spec, height, width)
     assert item.box_xyxy is not None  # EffectObject made sure of one of them
     return _box_region(item.box_xyxy, spec, height, width)
@@ -58,16 +57,37 @@ def _growth_px(box_xyxy: tuple[float, float, float, float], spec: EffectSpec) ->
     return spec.grow_px + spec.grow_fraction * max(x_max - x_min, y_max - y_min)
 
 
-def _mask_region(mask: Mask, box: tuple[int, int, int, int], growth_px: float) -> Region:
-    x_min, y_min, x_max, y_max = box
+def _origin(item: EffectObject, mask: Mask, height: int, width: int) -> tuple[int, int]:
+    """Where the mask's first pixel lies in the frame: x and y.
+
+    Raises:
+        ValueError: the mask is not of the frame, or not of its window.
+    """
+    if item.window_xyxy is None:
+        if mask.shape != (height, width):
+            raise ValueError(
+                f"expected a mask of the frame's {(height, width)}, found {mask.shape}"
+            )
+        return 0, 0
+    x_min, y_min, x_max, y_max = item.window_xyxy
+    if mask.shape != (y_max - y_min, x_max - x_min):
+        raise ValueError(f"expected a mask of {item.window_xyxy}, found {mask.shape}")
+    if not (0 <= x_min <= x_max <= width and 0 <= y_min <= y_max <= height):
+        raise ValueError(f"expected a window within {width}x{height}, found {item.window_xyxy}")
+    return x_min, y_min
+
+
+def _mask_region(
+    crop: Mask, box: tuple[int, int, int, int], growth_px: float, height: int, width: int
+) -> Region:
     if growth_px < 1:
-        crop = mask[y_min:y_max, x_min:x_max].view(np.uint8)
-        return Region(*box, np.multiply(crop, 255, dtype=np.uint8))
+        return Region(*box, np.multiply(crop.view(np.uint8), 255, dtype=np.uint8))
     margin = math.ceil(growth_px)
-    height, width = mask.shape
-    x_min, y_min = max(x_min - margin, 0), max(y_min - margin, 0)
-    x_max, y_max = min(x_max + margin, width), min(y_max + margin, height)
-    outside = np.where(mask[y_min:y_max, x_min:x_max], np.uint8(0), np.uint8(1))
+    x_min, y_min = max(box[0] - margin, 0), max(box[1] - margin, 0)
+    x_max, y_max = min(box[2] + margin, width), min(box[3] + margin, height)
+    outside = np.ones((y_max - y_min, x_max - x_min), np.uint8)
+    inner = outside[box[1] - y_min : box[3] - y_min, box[0] - x_min : box[2] - x_min]
+    inner[:] = np.logical_not(crop)
     # A distance costs the same for any growth, unlike a dilation with a large kernel.
     distance_px = cv2.distanceTransform(outside, cv2.DIST_L2, 5)
     inside = np.multiply(distance_px <= growth_px, 255, dtype=np.uint8)

@@ -24,6 +24,8 @@ class EffectObject:
     """For effects that have a colour, unless the spec sets one."""
     label: str | None = None
     """Drawn by `overlay`."""
+    window_xyxy: tuple[int, int, int, int] | None = None
+    """If set, `mask` is of these pixels alone, within the frame; elsewhere it is empty."""
 
     def __post_init__(self) -> None:
         if self.mask is None and self.box_xyxy is None:

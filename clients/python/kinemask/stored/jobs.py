@@ -10,19 +10,69 @@ from typing import Any
 from google.protobuf.message import Message
 
 from kinemask.client._calls import ResultT
+from kinemask.config import Effect
+from kinemask.errors import NotFoundError
 from kinemask.stored import _decode
 from kinemask.stored._calls import Calls
 from kinemask.stored._transfer import OnBytes, download, until_done
+from kinemask.stored.rendering import (
+    ExportFormatName,
+    ExportOptions,
+    RenderOptions,
+    RenderRule,
+    content_id,
+    export_request,
+    render_request,
+)
 from kinemask.stored.types import Job, JobKindName, JobStateName
 from kinemask.v1 import jobs_pb2 as pb
 from kinemask.v1.jobs_pb2_grpc import JobServiceStub
 
 
 class Jobs:
-    """Watches, stops and reads jobs; `client.jobs`. Every method raises KinemaskError."""
+    """Queues, watches, stops and reads jobs; `client.jobs`. Every method raises KinemaskError."""
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
+
+    def render(
+        self,
+        track_job_id: str,
+        rules: Sequence[RenderRule | Effect | str],
+        options: RenderOptions | None = None,
+        *,
+        name: str = "",
+        resume: bool = False,
+    ) -> Job:
+        """Queue a render: effects on what a track job has found.
+
+        Args:
+            track_job_id: a track job that has succeeded.
+            rules: what is drawn, one after another; an effect alone is drawn on all objects.
+            options: how it is written.
+            name: what to call it; by default the video's name.
+            resume: give the job that the same call of the last 24 hours has queued, if it has not
+                failed and is still there.
+        """
+        whole = [rule if isinstance(rule, RenderRule) else RenderRule([rule]) for rule in rules]
+        request = render_request(track_job_id, whole, options or RenderOptions(), name)
+        return self._create("CreateRenderJob", request, resume)
+
+    def export(
+        self,
+        track_job_id: str,
+        kind: ExportFormatName,
+        options: ExportOptions | None = None,
+        *,
+        name: str = "",
+        resume: bool = False,
+    ) -> Job:
+        """Queue an export: what a track job has found, as a file.
+
+        Arguments as for `render`; `kind` is one of coco, youtube-vis, mot, png and csv.
+        """
+        request = export_request(track_job_id, kind, options or ExportOptions(), name)
+        return self._create("CreateExportJob", request, resume)
 
     def get(self, job_id: str) -> Job:
         """One job, with its files."""
@@ -101,6 +151,29 @@ class Jobs:
             return self._calls.stream(JobServiceStub, "DownloadOutput", request)
 
         download(Path(path), ask, on_bytes)
+
+    def _create(
+        self,
+        method: str,
+        request: pb.CreateRenderJobRequest | pb.CreateExportJobRequest,
+        resume: bool,
+    ) -> Job:
+        if resume:
+            request.request_id = content_id(request)
+            before = self._found(self._queued(method, request).job_id)
+            if before is not None and before.state not in ("failed", "cancelling", "cancelled"):
+                return before
+        request.request_id = uuid.uuid4().hex
+        return self._queued(method, request)
+
+    def _queued(self, method: str, request: Message) -> Job:
+        return self._single(method, request, lambda answer: _decode.job(answer.job))
+
+    def _found(self, job_id: str) -> Job | None:
+        try:
+            return self.get(job_id)
+        except NotFoundError:
+            return None
 
     def _single(
         self,

@@ -1,6 +1,7 @@
 """Audio packets carried from a source file into an output, as they are."""
 
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -19,7 +20,16 @@ class AudioCopy:
     so that the muxer never has to hold more than a moment of either.
     """
 
-    def __init__(self, source: Path, output: av.container.OutputContainer) -> None:
+    def __init__(
+        self,
+        source: Path,
+        output: av.container.OutputContainer,
+        first_s: Fraction | None = None,
+        end_s: Fraction | None = None,
+    ) -> None:
+        """By default all of it. Given times, the packets that begin in [first_s, end_s), moved so
+        that first_s becomes 0."""
+        self._first_s, self._end_s = first_s, end_s
         with ffmpeg_errors(source, "its audio cannot be opened"):
             self._input = av.open(str(source), "r", metadata_errors="replace")
         try:
@@ -58,8 +68,23 @@ class AudioCopy:
             return
         with ffmpeg_errors(self._source, "its audio is damaged or cut short"):
             for packet in self._input.demux(*self._input.streams.audio):
-                if packet.dts is not None:  # a demuxer's flush packet has none
+                # A demuxer's flush packet has no time.
+                if packet.dts is not None and self._is_wanted(packet):
+                    self._move(packet)
                     yield packet
+
+    def _is_wanted(self, packet: "Packet[Stream]") -> bool:
+        start_s = (packet.dts or 0) * packet.time_base
+        return not (
+            (self._first_s is not None and start_s < self._first_s)
+            or (self._end_s is not None and start_s >= self._end_s)
+        )
+
+    def _move(self, packet: "Packet[Stream]") -> None:
+        if self._first_s:
+            units = round(self._first_s / packet.time_base)
+            packet.dts = (packet.dts or 0) - units
+            packet.pts = None if packet.pts is None else packet.pts - units
 
 
 def _added(output: av.container.OutputContainer, stream: AudioStream, source: Path) -> AudioStream:

@@ -1,7 +1,7 @@
 """An iterator that works ahead of its reader in a thread of its own."""
 
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from queue import SimpleQueue
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ class _End:
         self.error = error
 
 
-def prefetch(items: Generator[T, None, None], depth: int) -> Iterator[T]:
+def prefetch(items: Generator[T, None, None], depth: int) -> Generator[T, None, None]:
     """Yield `items`, up to `depth` of them made ahead in a thread.
 
     An error in the thread is raised here, after the items that came before it. When this iterator

@@ -1,6 +1,7 @@
 """Frames from anywhere in a file, exactly, by its index."""
 
 import threading
+from collections import deque
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from kinemask.images import DEFAULT_MAX_PIXELS
 from kinemask.video._errors import VideoError, ffmpeg_errors
 from kinemask.video._index import FrameIndex
 from kinemask.video._info import VideoFrame, VideoInfo
+from kinemask.video._planar import PlanarFrame, planar_frame
 from kinemask.video._prefetch import prefetch
 from kinemask.video._reader import VideoReader, _opened, _video_stream
 
@@ -86,6 +88,29 @@ class IndexedReader:
             raise IndexError(f"frames {first}..{last}: there are {self.index.frame_count}")
         frames = self._frames(first, last)
         return prefetch(frames, self._prefetch_frames) if self._prefetch_frames else frames
+
+    def planar_frames(
+        self, first: int, last: int, *, reuse: int = 0
+    ) -> Iterator[PlanarFrame | None]:
+        """Frames `first` to `last`, both included, as planes; errors are mended by the decoder.
+
+        None stands for a frame that cannot be decoded at all. Decodes in the caller's thread. With
+        `reuse` a frame is good until so many others have come, whose memory is then used again.
+        """
+        wanted, used = first, deque[PlanarFrame](maxlen=max(reuse, 1))
+        for number, frame in self._decoded_from(first):
+            while wanted < min(number, last + 1):
+                yield None
+                wanted += 1
+            if wanted > last:
+                return
+            if number == wanted:
+                full = reuse and len(used) == reuse
+                found = planar_frame(number, frame, self.info, used[0] if full else None)
+                used.append(found)
+                yield found
+                wanted += 1
+        yield from (None for _ in range(wanted, last + 1))
 
     def damaged(
         self, first: int = 0, last: int | None = None, *, stopped: threading.Event | None = None

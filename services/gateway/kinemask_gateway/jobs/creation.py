@@ -16,6 +16,7 @@ from kinemask_gateway.jobs.records import JobRecord, NewJob
 from kinemask_gateway.library import records as videos
 from kinemask_gateway.library.facts import Video
 from kinemask_gateway.library.sql import Connection
+from kinemask_gateway.rendering.checks import check_render
 
 Spec: TypeAlias = "pb.TrackJobSpec | pb.RenderJobSpec | pb.ExportJobSpec"
 CreateRequest: TypeAlias = (
@@ -95,8 +96,10 @@ class Creation:
                 what = f"the video {source.video_id} was deleted, so it cannot be rendered"
                 raise errors.failed_precondition(what, reason="VIDEO_DELETED") from error
             name = video.display_name
-        else:
-            _check_range(spec, None)
+        if isinstance(spec, pb.RenderJobSpec):
+            found = pb.TrackJobResult.FromString(source.result or b"")
+            check_render(spec, pb.TrackJobSpec.FromString(source.spec), found)
+        _check_range(spec, None)
         return NewJob(kind, spec.SerializeToString(), name, source.video_id, source.job_id)
 
 

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from kinemask.cli.failures import usage_error
+
 VideoId = Annotated[str, typer.Argument(metavar="VIDEO", show_default=False)]
 JobId = Annotated[str, typer.Argument(metavar="JOB", show_default=False)]
 Server = Annotated[
@@ -27,3 +29,41 @@ Progress = Annotated[
 Force = Annotated[
     bool, typer.Option("--force", help="Even if it is in use: jobs that use it are cancelled.")
 ]
+TrackJobId = Annotated[
+    str,
+    typer.Argument(metavar="JOB", help="A track job that has succeeded.", show_default=False),
+]
+ObjectIds = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--object", metavar="ID", min=1, help="Only this object; may be repeated. Default: all."
+    ),
+]
+Prompts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--text",
+        "-t",
+        metavar="WORDS",
+        help="Only objects that were found by these words; may be repeated.",
+    ),
+]
+FirstFrame = Annotated[
+    int | None, typer.Option("--start", metavar="FRAME", min=0, help="First frame, from 0.")
+]
+EndFrame = Annotated[
+    int | None, typer.Option("--end", metavar="FRAME", min=1, help="Frame to stop before.")
+]
+
+
+def last_frame(start: int | None, end: int | None) -> int | None:
+    """The last frame of a range that stops before `end`.
+
+    Raises:
+        CommandError: it has no frames.
+    """
+    if end is None:
+        return None
+    if end <= (start or 0):
+        raise usage_error(f"--end {end}: expected a frame after --start {start or 0}")
+    return end - 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,11 +13,14 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def library(server: str | None, *, debug: bool = False) -> Iterator[Client]:
+def library(
+    server: str | None, *, debug: bool = False, needs: Sequence[str] = ()
+) -> Iterator[Client]:
     """A client of `server`, or of a gateway started for as long as this lasts.
 
     The one started works on the videos of KINEMASK_DATA_DIR, or wherever KINEMASK_DATABASE_URL and
-    KINEMASK_OBJECT_STORE say; what it stores stays there.
+    KINEMASK_OBJECT_STORE say; what it stores stays there. `needs`: what else is started with it,
+    such as a worker.
 
     Raises:
         CommandError: no gateway answers there, or it keeps no videos.
@@ -25,7 +28,7 @@ def library(server: str | None, *, debug: bool = False) -> Iterator[Client]:
     from kinemask.cli.server import gateway
     from kinemask.errors import UnimplementedError
 
-    with gateway(server, (), debug=debug, library=True) as client:
+    with gateway(server, needs, debug=debug, library=True) as client:
         try:
             yield client
         except UnimplementedError as error:

@@ -6,12 +6,13 @@ with Stack(replicas={"segmenter": 2}) as stack:
 
 from kinemask.cli.up.keeper import StackError
 from kinemask.cli.up.logs import LogLine, LogPrinter, LogSink
-from kinemask.cli.up.services import GATEWAY, KNOWN_SERVICES, installed_services
+from kinemask.cli.up.services import GATEWAY, KNOWN_SERVICES, WORKER, installed_services
 from kinemask.cli.up.stack import Stack
 
 __all__ = [
     "GATEWAY",
     "KNOWN_SERVICES",
+    "WORKER",
     "LogLine",
     "LogPrinter",
     "LogSink",

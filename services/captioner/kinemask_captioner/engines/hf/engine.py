@@ -116,10 +116,15 @@ class TransformersEngine:
         loaded, first = self._loaded, batch[0]
         if loaded is None:
             raise RuntimeError(f"{self.info.name}: expected to be loaded")
-        inputs = {name: self._stacked(batch, name) for name in first.inputs}
+        given = self._family.given(first.inputs)
+        at_once = max(1, self._family.max_rows // first.query.beams)
+        written: list[Written | Exception] = []
         with torch.inference_mode():
-            given = self._family.given(first.inputs)
-            return [*generate(loaded.model, loaded.pen, inputs, given, first.query)]
+            for begin in range(0, len(batch), at_once):
+                part = batch[begin : begin + at_once]
+                inputs = {name: self._stacked(part, name) for name in first.inputs}
+                written += generate(loaded.model, loaded.pen, inputs, given, first.query)
+        return written
 
     def postprocess(self, prepared: Prepared, raw: Written) -> Caption:
         text = self._family.words(self._processor(), raw.ids)

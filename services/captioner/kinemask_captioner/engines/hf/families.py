@@ -28,6 +28,8 @@ class Family(Protocol):
 
     cuda_dtype: torch.dtype
     """What it computes in on a GPU; on a CPU it is float32."""
+    max_rows: int
+    """Pictures times beams that it works on at once: bounds its memory."""
 
     def longest(self, config: Any) -> int:
         """Tokens that a text may have, given ones and made ones together."""
@@ -74,6 +76,8 @@ class Blip(_Tokenizing):
     """The text is how the caption begins."""
 
     cuda_dtype = torch.float16
+    # Each beam keeps keys and values of the whole picture: 42 MB in the base model.
+    max_rows = 32
 
     def longest(self, config: Any) -> int:
         return int(config.text_config.max_position_embeddings)
@@ -107,6 +111,7 @@ class Florence2(_Tokenizing):
     """The text is a task word; the picture's tokens go through the encoder, not the decoder."""
 
     cuda_dtype = torch.float16
+    max_rows = 32
     tasks = ("<CAPTION>", "<DETAILED_CAPTION>", "<MORE_DETAILED_CAPTION>", "<OCR>")
     """Those whose answer is words; the first is the default."""
 
@@ -150,6 +155,8 @@ class SmolVlm(_Tokenizing):
     """The text is a question; pictures are cut into tiles, as many as their shape asks for."""
 
     cuda_dtype = torch.bfloat16
+    # A picture is up to 17 tiles of 512x512.
+    max_rows = 4
     question = "Describe this picture in one sentence."
 
     def __init__(self) -> None:

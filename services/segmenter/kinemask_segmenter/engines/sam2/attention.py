@@ -4,9 +4,9 @@
 
 - The values of cross-attention are projected after the softmax, on the 64-wide memory, and that
   projection is joined with the output's: 320 multiply-adds a query and key instead of 512.
-- Keys and queries meet in tiles that fit into the cache, with a running maximum (Milakov and
+- Keys and queries meet in tiles that fit into the cache, each added to a running sum (Milakov and
   Gimelshein, "Online normalizer calculation for softmax", 2018; Dao et al., "FlashAttention",
-  2022); the sum of the weights comes out of the same product as the values.
+  2022).
 - What depends on the frame alone is worked out once for all objects: the first layer's
   self-attention and the queries made from it.
 """
@@ -23,7 +23,7 @@ from torch.nn.functional import linear, relu, scaled_dot_product_attention
 from kinemask_segmenter.engines.sam2.features import Encoded
 from kinemask_segmenter.engines.sam2.tokens import Tokens
 
-_QUERY_TILE = 512
+_QUERY_TILE = 1024
 _KEY_TILE = 1024
 
 
@@ -171,10 +171,8 @@ class _Layer:
     def keys(self, keyed: torch.Tensor, turns: torch.Tensor, rotated: int) -> torch.Tensor:
         """`(B, L, 256)`; the first `rotated` have a place in the picture."""
         keys = linear(keyed, *self._key)
-        batch, _, width = keys.shape
-        maps = keys[:, :rotated].view(batch * (rotated // len(turns)), len(turns), width)
-        keys[:, :rotated] = _rotated(maps, turns).view(batch, rotated, width)
-        return keys
+        maps = keys[:, :rotated].unflatten(1, (-1, len(turns)))
+        return torch.cat([_rotated(maps, turns).flatten(1, 2), keys[:, rotated:]], 1)
 
     def read(self, queries: torch.Tensor, keys: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
         """`(B, N, 256)` from 64-wide memory."""
@@ -201,29 +199,38 @@ def attend(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> t
 
 def _tiled(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """One batch entry on a CPU."""
-    # A column of ones: the sum of the weights falls out of the product with the values.
-    summed = torch.cat([values, values.new_ones(len(values), 1)], 1)
-    tiles = list(zip(keys.split(_KEY_TILE), summed.split(_KEY_TILE), strict=True))
-    found = [_tile_row(each, tiles) for each in queries.split(_QUERY_TILE)]
-    return torch.cat(found).to(values.dtype)
+    tiles = list(zip(keys.split(_KEY_TILE), values.split(_KEY_TILE), strict=True))
+    found = []
+    for each in queries.split(_QUERY_TILE):
+        row = _tile_row(each, tiles)
+        found.append(row if bool(row.isfinite().all()) else _whole_row(each, keys, values))
+    return torch.cat(found)
 
 
 def _tile_row(
     queries: torch.Tensor, tiles: Sequence[tuple[torch.Tensor, torch.Tensor]]
 ) -> torch.Tensor:
-    peak = total = None
-    for keys, values in tiles:
-        scores = torch.mm(queries, keys.t())
-        top = scores.amax(-1, keepdim=True)
-        if peak is None or total is None:
-            peak, total = top, torch.mm(scores.sub_(top).exp_(), values).float()
-            continue
-        higher = torch.maximum(peak, top)
-        total.mul_((peak - higher).float().exp_())
-        total.add_(torch.mm(scores.sub_(higher).exp_(), values))
-        peak = higher
-    assert total is not None
-    return total[:, :-1] / total[:, -1:]
+    """Weights relative to the first tile's maximum: it is at least 1 in the sum, and only a score
+    that is higher by 88 overflows, which shows in the result."""
+    (keys, values), *others = tiles
+    scores = torch.mm(queries, keys.t())
+    peak = scores.amax(-1, keepdim=True)
+    weights = scores.sub_(peak).exp_()
+    total = torch.mm(weights, values).float()
+    weight = weights.sum(-1, keepdim=True, dtype=torch.float32)
+    for keys, values in others:
+        weights = torch.mm(queries, keys.t()).sub_(peak).exp_()
+        if total.dtype == values.dtype:
+            total.addmm_(weights, values)
+        else:
+            total.add_(torch.mm(weights, values))
+        weight.add_(weights.sum(-1, keepdim=True, dtype=torch.float32))
+    return (total / weight).to(queries.dtype)
+
+
+def _whole_row(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    weights = torch.softmax(torch.mm(queries, keys.t()).float(), -1)
+    return torch.mm(weights.to(values.dtype), values)
 
 
 def _rotated(each: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch.nn.functional import interpolate
@@ -66,6 +66,12 @@ Heads: TypeAlias = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 """Low and full resolution logits, pointers, object scores."""
 
 
+class Encoder(Protocol):
+    """Pictures `(B, 3, S, S)` float32 to features."""
+
+    def __call__(self, pictures: torch.Tensor) -> list[Encoded]: ...
+
+
 class Forward:
     """One model at one input size and precision; only read, so any number of streams share it.
 
@@ -76,18 +82,18 @@ class Forward:
         self,
         model: Any,
         attention: Attention,
+        encoder: Encoder | None = None,
         *,
         batched: bool,
-        dtype: torch.dtype = torch.float32,
     ) -> None:
-        """`model` is a `sam2` `SAM2Base` in eval mode; pictures enter it as `dtype`.
+        """`model` is a `sam2` `SAM2Base` in eval mode; its own image encoder unless one is given.
 
         `batched` runs frames and objects of equal shape together.
         """
         self.model = model
         self.batched = batched
         self._attention = attention
-        self._dtype = dtype
+        self._encoder = encoder or self._encode
         self._tokenizer = Tokenizer(model)
 
     @property
@@ -103,7 +109,8 @@ class Forward:
     def encode(self, images: Sequence[torch.Tensor]) -> list[Encoded]:
         """Features of pictures `(3, S, S)` float32, normalised."""
         groups = [images] if self.batched else [[image] for image in images]
-        return [encoded for group in groups for encoded in self._encode(group)]
+        batches = [torch.stack(list(group)).to(self.device) for group in groups]
+        return [encoded for batch in batches for encoded in self._encoder(batch)]
 
     @torch.inference_mode()
     def run(self, asks: Sequence[Ask], fill_hole_area_px: Sequence[int]) -> list[Output]:
@@ -119,17 +126,12 @@ class Forward:
 
     # --- inside
 
-    def _encode(self, images: Sequence[torch.Tensor]) -> list[Encoded]:
-        batch = torch.stack(list(images)).to(self.device, self._dtype)
+    def _encode(self, pictures: torch.Tensor) -> list[Encoded]:
+        """By the official module; one picture."""
         _, features, positions, sizes = self.model._prepare_backbone_features(
-            self.model.forward_image(batch)
+            self.model.forward_image(pictures)
         )
-        if len(images) == 1:
-            return [Encoded(features, positions, sizes)]
-        return [
-            Encoded(_entry(features, number), _entry(positions, number), sizes)
-            for number in range(len(images))
-        ]
+        return [Encoded(features, positions, sizes)]
 
     def _run(self, asks: Sequence[Ask], holes: Sequence[int]) -> list[Output]:
         """Asks of one shape."""
@@ -203,11 +205,6 @@ class Forward:
             seen = self._attention([ask.frame for ask in asks], tokens)
         batch, channels = len(asks), self.model.hidden_dim
         return seen.permute(1, 2, 0).view(batch, channels, *size)
-
-
-def _entry(levels: Sequence[torch.Tensor], number: int) -> list[torch.Tensor]:
-    """One picture's part of a batch; copies, for a part would keep all of it alive."""
-    return [each[:, number : number + 1].clone() for each in levels]
 
 
 def _side_by_side(tensors: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -9,6 +9,7 @@ import torch
 
 from kinemask_segmenter.engines.sam2.attention import ExactAttention, FastAttention
 from kinemask_segmenter.engines.sam2.checkpoints import Checkpoint
+from kinemask_segmenter.engines.sam2.encoder import FastEncoder
 from kinemask_segmenter.engines.sam2.forward import Forward
 from kinemask_segmenter.engines.sam2.precision import lowered
 from kinemask_segmenter.engines.sam2.weights import build, state_dict
@@ -71,4 +72,4 @@ def fast_forward(model: Any, dtype: torch.dtype = torch.float32) -> Forward:
     """Reordered and batched arithmetic: masks within 1e-4 in float32."""
     attention = FastAttention(model.memory_attention, dtype)
     low = model if dtype is torch.float32 else lowered(model, dtype)
-    return Forward(low, attention, batched=True, dtype=dtype)
+    return Forward(low, attention, FastEncoder(low, dtype), batched=True)

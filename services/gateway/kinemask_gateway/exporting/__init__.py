@@ -1,0 +1,1 @@
+"""Writes stored tracks in the formats of others."""
