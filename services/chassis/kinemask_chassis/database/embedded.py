@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import subprocess
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +20,9 @@ import psutil
 
 from kinemask_chassis import errors
 
-_STARTS = 6
-Server = TypeVar("Server")
+_STARTS = 10
+_RECOVERING_S = 2.0
+Result = TypeVar("Result")
 
 
 def start_embedded(folder: Path) -> str:
@@ -40,7 +42,7 @@ def start_embedded(folder: Path) -> str:
     folder.parent.mkdir(parents=True, exist_ok=True)
     _forget_killed_users(folder / ".handle_pids.json")
     try:
-        return str(_patiently(lambda: get_server(folder)).get_uri())
+        return str(patiently(lambda: get_server(folder)).get_uri())
     except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError) as error:
         raise errors.unavailable(
             f"the embedded PostgreSQL in {folder} does not start: {error}; {folder / 'log'} says "
@@ -49,13 +51,22 @@ def start_embedded(folder: Path) -> str:
         ) from error
 
 
-def _patiently(start: Callable[[], Server]) -> Server:
-    """Recovery after a kill may take longer than the 10 s that the package waits for it."""
+def patiently(start: Callable[[], Result]) -> Result:
+    """Call what starts a server until that goes well, for about a minute.
+
+    Recovery after a kill may take longer than the 10 s that the package waits for it.
+    """
     for _ in range(_STARTS - 1):
         try:
             return start()
         except subprocess.TimeoutExpired:
             continue  # it goes on starting, and the next call joins it
+        except AssertionError:
+            time.sleep(_RECOVERING_S)  # joined before it was ready
+        except subprocess.CalledProcessError as error:
+            # Between fork and exec, a child of a process with many threads may die of a signal.
+            if error.returncode >= 0:
+                raise
     return start()
 
 
