@@ -133,7 +133,7 @@ async def test_whom_an_effect_is_drawn_on(
     await named.friends.make(alice=ALICE)
     config = stored()
     solid = live_pb2.Effect(name="solid", color_rgb=0x00FF00)
-    config.effect.CopyFrom(live_pb2.EffectStage(effects=[solid], jpeg_quality=100, **effect))  # type: ignore[arg-type]  # of the row
+    config.effect.CopyFrom(live_pb2.EffectStage(effects=[solid], jpeg_quality=100, **effect))
     client = named.world.live.call()
     await client.open(config)
     results = await shown(client, 0, 4)

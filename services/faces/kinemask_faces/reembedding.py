@@ -37,8 +37,8 @@ async def reembed(
         return await asyncio.gather(*(_embed(parts.looker, runner, crop) for crop in crops))
 
     reply = faces_pb2.ReembedGalleryResponse()
-    # Typed as an iterator, but a generator: closed at once if the client goes.
-    async with aclosing(parts.access.store.reembed(request.gallery_id, key, embed)) as steps:  # type: ignore[type-var]
+    # Closed at once if the client goes.
+    async with aclosing(parts.access.store.reembed(request.gallery_id, key, embed)) as steps:
         async for step in steps:
             reply = faces_pb2.ReembedGalleryResponse(
                 done_count=step.done_count,
