@@ -70,7 +70,9 @@ class Database:
             max_size=self._max_connections,
             timeout=5.0,
             max_idle=300.0,
-            reconnect_timeout=30.0,
+            # Short, and begun anew by whoever asks next: with the long delays that attempts would
+            # come to, a server that is back would be used only a minute later.
+            reconnect_timeout=1.0,
             check=psycopg_pool.AsyncConnectionPool.check_connection,
             open=False,
         )
