@@ -27,7 +27,7 @@ def answer(number: int, name: ObjectName | None) -> LiveFrame:
 
 def told(ahead: int, names: list[ObjectName | None]) -> list[ObjectName | None]:
     """What each frame says once it comes out."""
-    lookahead, out = Lookahead(ahead), []
+    lookahead, out = Lookahead(ahead), list[tuple[VideoFrame, LiveFrame]]()
     for number, name in enumerate(names):
         out += lookahead.add(frame(number), answer(number, name))
     out += lookahead.rest()
