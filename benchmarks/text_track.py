@@ -24,10 +24,13 @@ from pathlib import Path
 from kinemask.v1 import detector_pb2, live_pb2
 from kinemask.v1 import jobs_pb2 as pb
 
+from benchmarks.harness import service_process
 from benchmarks.scripted_detector import Script
+from benchmarks.track_naive import run_naive
 from benchmarks.track_scenes import DATA, Truth, render
 from benchmarks.track_scores import score
 from benchmarks.track_stack import Ran, track_stack
+from benchmarks.track_steps import step_ms
 
 _WORDS = ("dog", "car", "face")
 
@@ -42,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = Path(name)
         clip = folder / "clip.mp4"
         truth = render(clip, options.frames)
-        figures = _measured(folder, clip, truth, options)
+        compared = options.compare_per_frame
+        figures = (_compared if compared else _measured)(folder, clip, truth, options)
     print(json.dumps(figures))
     return 0
 
@@ -68,6 +72,31 @@ def _measured(
     return {key: round(value, 4) for key, value in figures.items()}
 
 
+def _compared(
+    folder: Path, clip: Path, truth: Truth, options: argparse.Namespace
+) -> dict[str, float]:
+    """The job against the naive way, on one stack; all of its time counts, its queue's too."""
+    script = Script(truth.boxes, truth.words, options.missed, options.jitter)
+    with service_process("kinemask_segmenter") as (address, _):
+        step = step_ms(clip, truth, address)
+    dear = replace(script, cost_ms=10 * step)
+    path = folder / "script.npz"
+    dear.save(path)
+    with track_stack(folder / "data", path) as stack:
+        ran = stack.track(job_spec(stack.upload(clip), every=options.every))
+        behind = stack.addresses
+        naive = run_naive(clip, _WORDS, behind["detector_addresses"], behind["segmenter_addresses"])
+    job, plain = score(truth.masks, ran.masks), score(truth.masks, naive.masks)
+    print(f"a step {step:.1f} ms, a detection {dear.cost_ms:.0f} ms", file=sys.stderr)
+    print(f"job {ran.took_s:.1f} s {job}", file=sys.stderr)
+    print(f"naive {naive.took_s:.1f} s {plain}", file=sys.stderr)
+    figures = {
+        "speed_ratio": naive.took_s / ran.took_s,
+        "iou_ratio": job.mean_iou / plain.mean_iou,
+    }
+    return {key: round(value, 4) for key, value in figures.items()}
+
+
 def _ran(folder: Path, clip: Path, script: Script, *, guard: bool, every: int) -> Ran:
     folder.mkdir()
     path = folder / "script.npz"
@@ -83,6 +112,7 @@ def job_spec(video_id: str, *, guard: bool = False, every: int = 5) -> pb.TrackJ
     spec = pb.TrackJobSpec(
         video_id=video_id, detect=live_pb2.DetectStage(options=options, every_n_frames=every)
     )
+    spec.adaptive.max_every_n_frames = 2 * every
     if guard:
         spec.leak_guard.SetInParent()
     return spec
@@ -94,6 +124,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--every", type=int, default=5, help="detect on every n-th frame")
     parser.add_argument("--missed", type=float, default=0.2, help="share of boxes missed")
     parser.add_argument("--jitter", type=float, default=0.02, help="share of a box's side")
+    parser.add_argument("--compare-per-frame", action="store_true", help="run the naive way too")
     parser.add_argument("--dropout", type=int, default=15, help="frames in a row not found")
     return parser.parse_args(arguments)
 
