@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import sam2
 import torch
 from kinemask_segmenter.engines.sam2.core import CoreConfig, StreamCore
 from kinemask_segmenter.engines.sam2.forward import Forward, Points
 from kinemask_segmenter.engines.sam2.models import exact
 from kinemask_segmenter.engines.sam2.work import alone
+from omegaconf import OmegaConf
 from sam2 import sam2_video_predictor
 from sam2.build_sam import build_sam2_video_predictor
 
@@ -33,6 +36,33 @@ def build(seed: int, size: int, *, tiny: bool = False, extra: Sequence[str] = ()
     model = build_sam2_video_predictor(TINY, None, device="cpu", hydra_overrides_extra=overrides)
     torch.nn.init.constant_(_score_bias(model), 2.0)  # objects are there unless a test says not
     return model
+
+
+def write_checkpoint(
+    folder: Path, seed: int, size: int, *, tiny: bool = False
+) -> tuple[Path, Path]:
+    """The same random weights as files that the service loads: checkpoint and configuration."""
+    model = build(seed, size, tiny=tiny)
+    config = OmegaConf.load(Path(str(sam2.__file__)).parent / TINY)
+    overrides = [f"model.image_size={size}", *([] if tiny else _SMALL_TRUNK)]
+    merged = OmegaConf.merge(
+        config, OmegaConf.from_dotlist([each.removeprefix("++") for each in overrides])
+    )
+    checkpoint, configuration = folder / "small.pt", folder / "small.yaml"
+    torch.save({"model": model.state_dict()}, checkpoint)
+    OmegaConf.save(merged, configuration)
+    return checkpoint, configuration
+
+
+def service_settings(folder: Path, seed: int, size: int) -> dict[str, str]:
+    """The environment in which a segmenter serves such weights."""
+    checkpoint, configuration = write_checkpoint(folder, seed, size)
+    return {
+        "KINEMASK_SAM2_CHECKPOINT": str(checkpoint),
+        "KINEMASK_SAM2_CONFIG": str(configuration),
+        "KINEMASK_SAM2_DEVICE": "cpu",
+        "OMP_NUM_THREADS": "1",
+    }
 
 
 def show_objects(model: Any, shown: bool) -> None:

@@ -35,10 +35,18 @@ def test_later_when_nothing_happens_up_to_the_most() -> None:
 
 
 def test_sooner_after_something_new() -> None:
+    rhythm = adaptive(4, max_every_n_frames=16)
+    assert due_frames(rhythm, 30) == [0, 4, 12, 20]
+    rhythm.note(30, Note.EVENTFUL_ROUND)
+    assert due_frames(rhythm, 42, first=31) == [34, 38]
+
+
+def test_sooner_where_things_lie_over_each_other() -> None:
     rhythm = adaptive(8)
     assert rhythm.due(0)
-    rhythm.note(0, Note.EVENTFUL_ROUND)
-    assert due_frames(rhythm, 12, first=1) == [4, 8]
+    for frame_id in range(1, 17):
+        rhythm.note(frame_id, Note.CROWDED)
+    assert due_frames(rhythm, 16, first=1) == [5, 9, 13]
 
 
 @pytest.mark.parametrize(

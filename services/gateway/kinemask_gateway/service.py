@@ -7,13 +7,15 @@ import asyncio
 import grpc
 import psycopg
 import structlog
-from kinemask.v1 import jobs_pb2_grpc, live_pb2_grpc, videos_pb2_grpc
+from kinemask.v1 import images_pb2_grpc, jobs_pb2_grpc, live_pb2_grpc, videos_pb2_grpc
 from kinemask_chassis.errors import ServiceError
 from kinemask_chassis.provenance import service_info
 from kinemask_chassis.server import Service
 from kinemask_chassis.streams import StreamLimits, StreamServer
 
 from kinemask_gateway.downstream import Downstream
+from kinemask_gateway.images.calls import PictureCalls
+from kinemask_gateway.images.servicer import ImageServicer
 from kinemask_gateway.jobs.registry import KINDS
 from kinemask_gateway.jobs.servicer import JobServicer
 from kinemask_gateway.library.parts import StoredParts
@@ -32,7 +34,7 @@ class GatewayService(Service[GatewaySettings]):
     """The one front door."""
 
     name = "gateway"
-    rpc_services: tuple[str, ...] = ("kinemask.v1.LiveService",)
+    rpc_services: tuple[str, ...] = ("kinemask.v1.LiveService", "kinemask.v1.ImageService")
     job_kinds = KINDS
     """Kinds of jobs that clients may ask for."""
 
@@ -64,6 +66,10 @@ class GatewayService(Service[GatewaySettings]):
             self.metrics.frames("LiveService.Stream"),
         )
         live_pb2_grpc.add_LiveServiceServicer_to_server(servicer, server)
+        library = self.stored.library if self.stored is not None else None
+        calls = PictureCalls(self._downstream, self.settings.picture_timeout_s)
+        pictures = ImageServicer(calls, library, self.settings.max_pixels)
+        images_pb2_grpc.add_ImageServiceServicer_to_server(pictures, server)
         if self.stored is not None:
             self._register_stored(self.stored, server)
         server.add_generic_rpc_handlers((PassThrough(self._downstream.pools),))

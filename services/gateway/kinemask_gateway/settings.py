@@ -43,6 +43,9 @@ class GatewaySettings(LibrarySettings):
     caption_timeout_s: float = Field(
         default=60.0, gt=0, description="Seconds a caption may take before it is given up."
     )
+    picture_timeout_s: float = Field(
+        default=120.0, gt=0, description="Seconds a service may take for one part of a picture."
+    )
     open_timeout_s: float = Field(
         default=10.0, gt=0, description="Seconds a service may take to open a stream."
     )

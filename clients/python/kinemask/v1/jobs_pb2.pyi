@@ -534,7 +534,9 @@ Global___BackwardFill: _TypeAlias = BackwardFill  # noqa: Y015
 
 @_typing.final
 class LeakGuard(_message.Message):
-    """Keeps regions covered where a track has gaps. Errs on the side of too much."""
+    """Keeps regions covered where a track has gaps, and where a mask is there and detections do not find
+    the object: it may be somewhere else by then. Errs on the side of too much.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -542,6 +544,7 @@ class LeakGuard(_message.Message):
     MARGIN_FRAMES_FIELD_NUMBER: _builtins.int
     GROW_PX_PER_FRAME_FIELD_NUMBER: _builtins.int
     RISK_SCORE_FIELD_NUMBER: _builtins.int
+    GROW_SHARE_FIELD_NUMBER: _builtins.int
     max_gap_frames: _builtins.int
     """Gaps up to so many frames are closed; longer ones are reported as at risk. Default 0: 30."""
     margin_frames: _builtins.int
@@ -550,6 +553,10 @@ class LeakGuard(_message.Message):
     """Pixels by which held and interpolated masks grow for every frame away from a seen one. Default: 1."""
     risk_score: _builtins.float
     """Frames where an object's score is below this are reported as at risk: 0..1. Default 0.5."""
+    grow_share: _builtins.float
+    """Share of the square root of its area by which every mask grows on every side, also where the object
+    is seen: models leave out edges and limbs. 0..1. Default 0.15.
+    """
     def __init__(
         self,
         *,
@@ -557,19 +564,24 @@ class LeakGuard(_message.Message):
         margin_frames: _builtins.int | None = ...,
         grow_px_per_frame: _builtins.float | None = ...,
         risk_score: _builtins.float | None = ...,
+        grow_share: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_grow_px_per_frame", b"_grow_px_per_frame", "_margin_frames", b"_margin_frames", "_risk_score", b"_risk_score", "grow_px_per_frame", b"grow_px_per_frame", "margin_frames", b"margin_frames", "risk_score", b"risk_score"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_grow_px_per_frame", b"_grow_px_per_frame", "_grow_share", b"_grow_share", "_margin_frames", b"_margin_frames", "_risk_score", b"_risk_score", "grow_px_per_frame", b"grow_px_per_frame", "grow_share", b"grow_share", "margin_frames", b"margin_frames", "risk_score", b"risk_score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_grow_px_per_frame", b"_grow_px_per_frame", "_margin_frames", b"_margin_frames", "_risk_score", b"_risk_score", "grow_px_per_frame", b"grow_px_per_frame", "margin_frames", b"margin_frames", "max_gap_frames", b"max_gap_frames", "risk_score", b"risk_score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_grow_px_per_frame", b"_grow_px_per_frame", "_grow_share", b"_grow_share", "_margin_frames", b"_margin_frames", "_risk_score", b"_risk_score", "grow_px_per_frame", b"grow_px_per_frame", "grow_share", b"grow_share", "margin_frames", b"margin_frames", "max_gap_frames", b"max_gap_frames", "risk_score", b"risk_score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__grow_px_per_frame: _TypeAlias = _typing.Literal["grow_px_per_frame"]  # noqa: Y015
     _WhichOneofArgType__grow_px_per_frame: _TypeAlias = _typing.Literal["_grow_px_per_frame", b"_grow_px_per_frame"]  # noqa: Y015
+    _WhichOneofReturnType__grow_share: _TypeAlias = _typing.Literal["grow_share"]  # noqa: Y015
+    _WhichOneofArgType__grow_share: _TypeAlias = _typing.Literal["_grow_share", b"_grow_share"]  # noqa: Y015
     _WhichOneofReturnType__margin_frames: _TypeAlias = _typing.Literal["margin_frames"]  # noqa: Y015
     _WhichOneofArgType__margin_frames: _TypeAlias = _typing.Literal["_margin_frames", b"_margin_frames"]  # noqa: Y015
     _WhichOneofReturnType__risk_score: _TypeAlias = _typing.Literal["risk_score"]  # noqa: Y015
     _WhichOneofArgType__risk_score: _TypeAlias = _typing.Literal["_risk_score", b"_risk_score"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__grow_px_per_frame) -> _WhichOneofReturnType__grow_px_per_frame | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__grow_share) -> _WhichOneofReturnType__grow_share | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__margin_frames) -> _WhichOneofReturnType__margin_frames | None: ...
     @_typing.overload

@@ -20,6 +20,7 @@ from kinemask_gateway.following.frames import FrameSource
 from kinemask_gateway.following.guard import Guard
 from kinemask_gateway.following.merged import MergedTracks
 from kinemask_gateway.following.results import frames_at_risk, object_summaries
+from kinemask_gateway.following.sightings import under, without
 from kinemask_gateway.following.sparse import SparseReader
 from kinemask_gateway.following.spec import RISK_SCORE, check_places, filled_in
 from kinemask_gateway.following.starts import find_starts
@@ -165,13 +166,12 @@ class _Work:
         final = FinalPass(tracks, self._guard(state, same_as), Sweep(covers), self._risk_score)
         stored = await self._write(final.frames(), size)
         damage = self._stored.video.facts.damage
-        guarded = covers if self._spec.HasField("leak_guard") else []
         result = pb.TrackJobResult(
             objects=object_summaries(final.summaries),
             frame_count=self._frames,
             detected_frame_count=state.detected_frames,
             scene_cut_frame_indices=state.cuts,
-            at_risk=frames_at_risk(state, final.summaries, guarded, gaps, damage),
+            at_risk=frames_at_risk(state, final.summaries, covers, gaps, damage),
             stages=state.stages,
         )
         return stored, result
@@ -193,22 +193,27 @@ class _Work:
     def _covers(
         self, seen: Survey, same_as: Mapping[int, int], state: TrackState
     ) -> tuple[list[Cover], list[OpenGap]]:
-        """Without the guard, every gap stays open."""
-        guard, last = self._spec.leak_guard, self._spec.range.last_frame_index
-        return plan_covers(
-            spans_of(seen, same_as),
-            state.cuts,
-            (self._first, last),
-            guard.max_gap_frames,
-            guard.margin_frames,
-        )
+        """What the guard is to cover, and what has no mask all the same; without it, every gap."""
+        spans = spans_of(seen, same_as)
+        bounds = (self._first, self._spec.range.last_frame_index)
+        if not self._spec.HasField("leak_guard"):
+            return plan_covers(spans, state.cuts, bounds, 0, 0)
+        guard = self._spec.leak_guard
+        limits = guard.max_gap_frames, guard.margin_frames
+        missed = under(state.sightings.missed, same_as)
+        sure = {key: without(each, missed.get(key, ())) or each for key, each in spans.items()}
+        without_mask, gaps = plan_covers(spans, state.cuts, bounds, *limits)
+        not_found, _ = plan_covers(sure, state.cuts, bounds, *limits)
+        covers = {*without_mask, *not_found}
+        return sorted(covers, key=lambda c: (c.first, c.object_id, c.last)), gaps
 
     def _guard(self, state: TrackState, same_as: Mapping[int, int]) -> Guard | None:
         if not self._spec.HasField("leak_guard"):
             return None
         # Readers of its own: it looks ahead, and would else throw out what is read in order.
         ahead = MergedTracks(self._forward(state), self._filled(state), same_as)
-        return Guard(ahead.object, state.size, self._spec.leak_guard.grow_px_per_frame)
+        told = self._spec.leak_guard
+        return Guard(ahead.object, state.size, told.grow_px_per_frame, told.grow_share)
 
     @property
     def _risk_score(self) -> float:

@@ -11,6 +11,7 @@ from google.rpc import status_pb2
 from kinemask.v1 import live_pb2, media_pb2
 from kinemask_chassis.errors import ServiceError
 
+from kinemask_gateway.live.association import Verdict
 from kinemask_gateway.live.handler import LiveHandler
 from kinemask_gateway.live.reporting import FrameReports
 from kinemask_gateway.live.rhythm import LAG
@@ -31,8 +32,8 @@ class Followed:
     """Then, why."""
     detected: bool
     """True if a detector looked at it."""
-    left_out: int
-    """Detections that the cap on objects kept out."""
+    verdict: Verdict | None
+    """Then, what came of it."""
 
 
 _Preparing = tuple[media_pb2.Frame, asyncio.Task[Prepared]]
@@ -91,11 +92,11 @@ class FrameDriver:
 
     async def _finished(self) -> Followed:
         frame, prepared, task = self._behind.popleft()
-        detected, left_out = prepared.detection is not None, prepared.left_out
+        detected, verdict = prepared.detection is not None, prepared.verdict
         try:
-            return Followed(frame.frame_id, await task, None, detected, left_out)
+            return Followed(frame.frame_id, await task, None, detected, verdict)
         except ServiceError as error:
-            return Followed(frame.frame_id, None, error.to_status(), detected, left_out)
+            return Followed(frame.frame_id, None, error.to_status(), detected, verdict)
 
     async def _drop(self) -> None:
         tasks = [entry[1] for entry in self._ahead] + [entry[2] for entry in self._behind]

@@ -77,9 +77,8 @@ class FinalPass:
         if self._guard is None:
             return frame.objects
         covers = self._sweep.at(frame.frame_index)
-        held = (self._guard.cover(cover, frame.frame_index) for cover in covers)
-        found = [*frame.objects, *(entry for entry in held if entry is not None)]
-        return tuple(sorted(found, key=lambda entry: entry.object_id))
+        held = [self._guard.cover(cover, frame.frame_index) for cover in covers]
+        return self._guard.frame(frame.objects, [entry for entry in held if entry is not None])
 
     def _summary(self, entry: TrackedObject, frame_index: int) -> Summary:
         known = self.summaries.get(entry.object_id)

@@ -120,8 +120,11 @@ class ForwardPass:
         if failed is not None:
             extend(state.degraded, frame_id, frame_id, failed.message)
         state.detected_frames += done.detected
-        if done.detected and done.left_out:
-            extend(state.crowded, frame_id, frame_id, f"{done.left_out} left out")
+        verdict = done.verdict
+        if verdict is not None:
+            state.sightings.add_round(frame_id, verdict.found_ids, verdict.missed_ids)
+        if verdict is not None and verdict.left_out:
+            extend(state.crowded, frame_id, frame_id, f"{verdict.left_out} left out")
         elif not done.detected and state.crowded and state.crowded[-1].last == frame_id - 1:
             state.crowded[-1].last = frame_id  # until a detector looks again
         cut = result is not None and result.scene_cut

@@ -1,14 +1,15 @@
 """The leak guard: regions stay covered where a track has gaps.
 
 A mask is held from the side it was seen on, moved along the way between both sides where there are
-two, and grows with every frame away from a seen one. Of both sides the union is covered.
+two, and grows with every frame away from a seen one. Of both sides the union is covered. Masks of
+seen objects grow by a share of their size.
 """
 
 from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -41,15 +42,40 @@ class Seen:
 class Guard:
     """Makes the masks of covers. Blocking; one thread at a time."""
 
-    def __init__(self, lookup: Lookup, size: tuple[int, int], grow_px_per_frame: float) -> None:
-        """`size`: height and width of the frames."""
+    def __init__(
+        self,
+        lookup: Lookup,
+        size: tuple[int, int],
+        grow_px_per_frame: float,
+        grow_share: float = 0.0,
+    ) -> None:
+        """`size`: height and width of the frames; how masks grow: as LeakGuard in jobs.proto."""
         self._lookup = lookup
         self._size = size
         self._grow_px = grow_px_per_frame
+        self._grow_share = grow_share
         self._held: OrderedDict[tuple[int, int], Seen | None] = OrderedDict()
 
+    def frame(
+        self, objects: Sequence[TrackedObject], held: Sequence[TrackedObject]
+    ) -> tuple[TrackedObject, ...]:
+        """A frame's objects, grown, and what is held on it, one entry an object."""
+        found = {entry.object_id: self._grown(entry) for entry in objects if entry.present}
+        for extra in held:
+            seen = found.get(extra.object_id)
+            if seen is None:
+                found[extra.object_id] = self._grown(extra)
+            else:
+                both = seen.mask(*self._size) | self._grown(extra).mask(*self._size)
+                found[extra.object_id] = with_mask(seen, both)
+        return tuple(found[object_id] for object_id in sorted(found))
+
+    def _grown(self, entry: TrackedObject) -> TrackedObject:
+        grow_px = math.ceil(self._grow_share * math.sqrt(entry.area_px))
+        return with_mask(entry, grown(entry.mask(*self._size), grow_px)) if grow_px else entry
+
     def cover(self, cover: Cover, frame_index: int) -> TrackedObject | None:
-        """The object as it is covered on a frame; None if nothing of it is in the picture."""
+        """The object as it is held on a frame; None if nothing of it is in the picture."""
         before = self._seen(cover.before, cover.object_id)
         after = self._seen(cover.after, cover.object_id)
         mask = np.zeros(self._size, np.bool_)

@@ -74,7 +74,7 @@ def _gaps(covers: Iterable[Cover], gaps: Iterable[OpenGap]) -> Iterable[pb.Frame
     for cover in covers:
         count = cover.last - cover.first + 1
         sides = "both sides" if cover.before is not None and cover.after is not None else "a side"
-        what = f"not seen on {count} frames; covered from {sides}"
+        what = f"not seen, or not found, on {count} frames; covered from {sides}"
         yield _risk(cover.first, cover.last, cover.object_id, pb.RISK_REASON_GAP_COVERED, what)
     for gap in gaps:
         what = f"not seen on {gap.last - gap.first + 1} frames, and nothing covers them"

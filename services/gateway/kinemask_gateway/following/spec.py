@@ -21,6 +21,7 @@ _FILL_FRAMES = 250
 _GAP_FRAMES = 30
 _MARGIN_FRAMES = 5
 _GROW_PX_PER_FRAME = 1.0
+_GROW_SHARE = 0.15
 RISK_SCORE = 0.5
 _MERGE_IOU = 0.7
 _MATCH_IOU = 0.3
@@ -80,6 +81,8 @@ def _fill_in_rules(spec: pb.TrackJobSpec) -> None:
         guard.margin_frames = _MARGIN_FRAMES
     if not guard.HasField("grow_px_per_frame"):
         guard.grow_px_per_frame = _GROW_PX_PER_FRAME
+    if not guard.HasField("grow_share"):
+        guard.grow_share = _GROW_SHARE
     if not guard.HasField("risk_score"):
         guard.risk_score = RISK_SCORE
 
@@ -112,7 +115,10 @@ def stream_terms(spec: pb.TrackJobSpec, state: bytes) -> StreamTerms:
 
 def rules_of(spec: pb.TrackJobSpec) -> Rules:
     """The rules of a filled-in spec, as far as they hold while frames are followed."""
-    return Rules(spec.rules.match_iou, spec.rules.drop_after_frames)
+    frames = spec.rules.drop_after_frames
+    return Rules(
+        spec.rules.match_iou, left_after_frames=frames, false_alarm_frames=frames, rejoin=True
+    )
 
 
 def edits_of(spec: pb.TrackJobSpec) -> Mapping[int, Sequence[live_pb2.StreamEdit]]:

@@ -10,6 +10,7 @@ from kinemask.v1 import live_pb2
 from kinemask_chassis import errors
 from kinemask_chassis.snapshots import Json, SnapshotError, pack, unpack
 
+from kinemask_gateway.following.sightings import Sightings
 from kinemask_gateway.jobs.body import JobPhase
 from kinemask_gateway.tracks.manifest import ChunkEntry, entries_from_json, entries_to_json
 
@@ -63,6 +64,8 @@ class TrackState:
     degraded: list[Run] = field(default_factory=list)
     """Where a stage failed."""
     stages: list[live_pb2.StageService] = field(default_factory=list)
+    sightings: Sightings = field(default_factory=Sightings)
+    """Where detections did not find what was followed."""
     backward: Backward = field(default_factory=Backward)
     size: tuple[int, int] = (0, 0)
     """Height and width of the frames; zeros before the first."""
@@ -82,6 +85,7 @@ class TrackState:
             "stages": [stage.SerializeToString().hex() for stage in self.stages],
             "size": list(self.size),
             "backward": [back.next_start, back.next_frame, back.done_frames],
+            "sightings": self.sightings.to_json(),
             "active": [[key, value] for key, value in back.active.items()],
         }
         told: dict[str, Json] = facts
@@ -109,6 +113,7 @@ class TrackState:
                 crowded=[Run(**run) for run in facts["crowded"]],
                 degraded=[Run(**run) for run in facts["degraded"]],
                 stages=[_stage(text) for text in facts["stages"]],
+                sightings=Sightings.from_json(facts["sightings"]),
                 backward=Backward(start, frame, active, token, done),
                 size=(facts["size"][0], facts["size"][1]),
             )

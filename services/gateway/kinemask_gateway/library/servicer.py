@@ -19,6 +19,7 @@ from kinemask_gateway.library.deletion import Deletion
 from kinemask_gateway.library.library import Library
 from kinemask_gateway.library.loose import claim
 from kinemask_gateway.library.pictures import packed, smaller_jpeg
+from kinemask_gateway.library.selection import selected_frame
 from kinemask_gateway.storage import ObjectMissingError, ObjectStore
 
 CHUNK_BYTES = 1024 * 1024
@@ -154,7 +155,7 @@ class VideoServicer(videos_pb2_grpc.VideoServiceServicer):
 
     async def GetFrame(self, request: pb.GetFrameRequest, context: Any) -> pb.GetFrameResponse:
         video_id = request.frame.video_id
-        number = await self._selected(video_id, request.frame.frame)
+        number = await selected_frame(self._library, video_id, request.frame.frame)
         frame = await self._library.frame(video_id, number)
         quality = 0
         if request.format != pb.PICTURE_FORMAT_PNG:
@@ -218,15 +219,6 @@ class VideoServicer(videos_pb2_grpc.VideoServiceServicer):
                     loose = await self._library.uploads.discard(connection, request.upload_id)
                 await self._deletion.remove_objects(loose)
             raise
-
-    async def _selected(self, video_id: str, selector: pb.FrameSelector) -> int:
-        kind = selector.WhichOneof("frame")
-        if kind == "frame_index":
-            return selector.frame_index
-        if kind == "time_us":
-            return await self._library.frame_at(video_id, selector.time_us)
-        seed = selector.random.seed if selector.random.HasField("seed") else None
-        return await self._library.random_frame(video_id, seed)
 
 
 def check_offset(offset: int, size: int) -> None:

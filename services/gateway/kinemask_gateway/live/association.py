@@ -13,6 +13,8 @@ rules here are few and stated, because a privacy mask hangs on them:
   not uncover what was covered.
 - An object that words found only once or twice, and that eight detection rounds in a row did not
   find although it was in sight, was a false alarm: it goes.
+- Under `rejoin`, a detection that fits no object is the nearest one of its kind that no detection
+  fits, if that may have come there at its own pace; it is prompted again.
 - An object whose mask has been empty for 90 frames has left: it goes.
 """
 
@@ -29,6 +31,7 @@ from kinemask_gateway.live.objects import (
     contained,
     iou,
 )
+from kinemask_gateway.live.rejoining import distance
 
 TOO_LARGE_IOU = 0.7
 SURE_DETECTIONS = 3
@@ -46,6 +49,11 @@ class Rules:
     """A detection that overlaps an object in sight by so much is that object."""
     left_after_frames: int = 90
     """Frames without a mask after which an object has left."""
+    false_alarm_frames: int = 0
+    """An object is no false alarm before it was missed for so many frames."""
+    rejoin: bool = False
+    """A detection that fits nothing is the nearest object of its kind that no detection fits, if
+    that may have come there: for stored video, where whatever was hidden is to keep its name."""
 
 
 LIVE_RULES = Rules()
@@ -73,7 +81,11 @@ class Verdict:
     left_out: int
     """Detections that the cap on objects kept out."""
     eventful: bool = False
-    """True if something is new, or a mask was wrong."""
+    """True if something is new, or out of sight no more."""
+    found_ids: frozenset[int] = frozenset()
+    """Objects that a detection belongs to."""
+    missed_ids: frozenset[int] = frozenset()
+    """The others."""
 
 
 def judge_round(
@@ -91,28 +103,40 @@ def judge_round(
     prompts: list[tuple[int, BoxXyxy]] = []
     new_ids: list[int] = []
     seen: set[int] = set()
-    left_out = 0
+    strange: list[FoundTrack] = []
     for track in sorted(found, key=lambda t: -t.score):
         known = book.by_track(track.track_id) or _taken_over(
             book, track, boxes, seen, rules.match_iou
         )
+        if known is None:
+            strange.append(track)
+            continue
+        if known.object_id not in seen:
+            known.detections += 1
+            known.find(track.box_xyxy)
+            if _drifted(known, track.box_xyxy, boxes):
+                prompts.append((known.object_id, track.box_xyxy))
+        seen.add(known.object_id)
+    left_out = 0
+    for track in strange:
+        known = rejoined(book, track, seen) if rules.rejoin else None
         if known is None:
             if len(book.objects) >= max_objects:
                 left_out += 1
                 continue
             known = book.add_detected(track.track_id, track.label, track.prompt)
             new_ids.append(known.object_id)
-            prompts.append((known.object_id, track.box_xyxy))
-        elif known.object_id not in seen:
-            known.detections += 1
-            known.missed_rounds = 0
-            if _drifted(known, track.box_xyxy, boxes):
-                prompts.append((known.object_id, track.box_xyxy))
+        known.find(track.box_xyxy)
+        prompts.append((known.object_id, track.box_xyxy))
         seen.add(known.object_id)
     _forget_tracks(book, ended_track_ids)
     in_sight = {object_id for object_id, _ in boxes}
-    drop_ids = _let_go(book, seen, in_sight, rules.left_after_frames)
-    return Verdict(tuple(prompts), tuple(new_ids), drop_ids, left_out, bool(prompts))
+    eventful = any(object_id not in in_sight for object_id, _ in prompts)
+    drop_ids = _let_go(book, seen, in_sight, rules)
+    missed = frozenset(o.object_id for o in book.objects.values() if o.object_id not in seen)
+    return Verdict(
+        tuple(prompts), tuple(new_ids), drop_ids, left_out, eventful, frozenset(seen), missed
+    )
 
 
 def _taken_over(
@@ -133,6 +157,22 @@ def _taken_over(
         return None
     known = book.objects[object_id]
     known.track_id = track.track_id
+    return known
+
+
+def rejoined(book: ObjectBook, track: FoundTrack, seen: set[int]) -> KnownObject | None:
+    """The object that was not found, and that this detection may be; the track is its own now."""
+    away = [
+        (far, known.object_id)
+        for known in book.objects.values()
+        if known.detected and known.label == track.label and known.object_id not in seen
+        if (far := distance(known, track.box_xyxy)) is not None
+    ]
+    if not away:
+        return None
+    known = book.objects[min(away)[1]]
+    known.track_id = track.track_id
+    known.detections += 1
     return known
 
 
@@ -172,17 +212,16 @@ def _forget_tracks(book: ObjectBook, ended_track_ids: Sequence[int]) -> None:
             known.track_id = None
 
 
-def _let_go(
-    book: ObjectBook, seen: set[int], in_sight: set[int], left_after_frames: int
-) -> tuple[int, ...]:
+def _let_go(book: ObjectBook, seen: set[int], in_sight: set[int], rules: Rules) -> tuple[int, ...]:
     gone = []
     for known in book.objects.values():
         if not known.detected or known.object_id in seen:
             continue
         known.missed_rounds += known.object_id in in_sight
         unsure = known.detections < SURE_DETECTIONS
-        false_alarm = unsure and known.missed_rounds >= FALSE_ALARM_ROUNDS
-        if false_alarm or known.absent_frames >= left_after_frames:
+        missed = known.missed_rounds >= FALSE_ALARM_ROUNDS
+        false_alarm = unsure and missed and known.unseen_frames >= rules.false_alarm_frames
+        if false_alarm or known.absent_frames >= rules.left_after_frames:
             gone.append(known.object_id)
     for object_id in gone:
         book.drop(object_id)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -26,11 +27,28 @@ class KnownObject:
     """Detection rounds in a row that did not, although it was in sight."""
     too_large_rounds: int = 0
     """Detection rounds in a row whose box its mask was much larger than."""
+    unseen_frames: int = 0
+    """Frames since a detection round found it last."""
+    found_xyxy: BoxXyxy | None = None
+    """Where that was; None for an object prompted by hand."""
+    velocity_xy: tuple[float, float] = (0.0, 0.0)
+    """Pixels a frame that it moved between the rounds that found it."""
     absent_frames: int = 0
     """Frames in a row without a mask."""
     box_xyxy: BoxXyxy | None = None
     """Box of its last mask that was not empty."""
     score: float = 0.0
+
+    def find(self, box_xyxy: BoxXyxy) -> None:
+        """A detection round found it there."""
+        if self.found_xyxy is not None and self.unseen_frames > 0:
+            (x, y), (to_x, to_y) = center(self.found_xyxy), center(box_xyxy)
+            moved = ((to_x - x) / self.unseen_frames, (to_y - y) / self.unseen_frames)
+            before = self.velocity_xy
+            # Half of what is new: boxes jitter.
+            self.velocity_xy = ((before[0] + moved[0]) / 2, (before[1] + moved[1]) / 2)
+        self.found_xyxy = box_xyxy
+        self.missed_rounds = self.unseen_frames = 0
 
     @property
     def detected(self) -> bool:
@@ -84,7 +102,10 @@ class ObjectBook:
         return next((o for o in self.objects.values() if o.track_id == track_id), None)
 
     def observe(self, frame_id: int, sightings: Iterable[Sighting]) -> bool:
-        """Take in a frame's masks, in frame order; true if an object has lost its mask on it."""
+        """Take in a frame's masks, in frame order.
+
+        True if on this frame an object has lost its mask, or has another size all at once.
+        """
         seen = tuple(sightings)
         self.history.append((frame_id, seen))
         lost = False
@@ -93,10 +114,12 @@ class ObjectBook:
             if known is None:
                 continue
             known.score = sighting.score
+            known.unseen_frames += 1
             if sighting.box_xyxy is None:
                 lost = lost or (known.absent_frames == 0 and known.box_xyxy is not None)
                 known.absent_frames += 1
             else:
+                lost = lost or _jumped(known.box_xyxy, sighting.box_xyxy)
                 known.absent_frames = 0
                 known.box_xyxy = sighting.box_xyxy
         return lost
@@ -127,11 +150,26 @@ class ObjectBook:
 
 
 _HISTORY = 256
+_CROWDED_IOU = 0.1
+_JUMP = 1.5
 
 
 def _object_from_facts(entry: Mapping[str, Any]) -> KnownObject:
-    box = entry["box_xyxy"]
-    return KnownObject(**{**entry, "box_xyxy": tuple(box) if box else None})
+    boxes = {key: tuple(entry[key]) if entry[key] else None for key in ("box_xyxy", "found_xyxy")}
+    return KnownObject(**{**entry, **boxes, "velocity_xy": tuple(entry["velocity_xy"])})
+
+
+def center(box: BoxXyxy) -> tuple[float, float]:
+    """The middle of a box."""
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
+def _jumped(before: BoxXyxy | None, after: BoxXyxy) -> bool:
+    """True if a box is much larger or smaller than it was."""
+    if before is None:
+        return False
+    small, large = sorted((area(before), area(after)))
+    return large > _JUMP * small
 
 
 def _sighting_from_facts(entry: Mapping[str, Any]) -> Sighting:
@@ -147,6 +185,12 @@ def iou(a: BoxXyxy, b: BoxXyxy) -> float:
         return 0.0
     overlap = width * height
     return overlap / (area(a) + area(b) - overlap)
+
+
+def crowded(sightings: Sequence[Sighting]) -> bool:
+    """True if two objects lie over each other, so that one may be taken for the other."""
+    boxes = [sighting.box_xyxy for sighting in sightings if sighting.box_xyxy is not None]
+    return any(iou(a, b) > _CROWDED_IOU for a, b in itertools.combinations(boxes, 2))
 
 
 def area(box: BoxXyxy) -> float:

@@ -20,7 +20,7 @@ from kinemask_gateway.live.captioning import Captioning
 from kinemask_gateway.live.detecting import DEFAULT_EVERY_N_FRAMES, Detecting, check_rhythm
 from kinemask_gateway.live.handler import LiveHandler, sightings_of
 from kinemask_gateway.live.naming import Naming, fill_in_faces
-from kinemask_gateway.live.objects import ObjectBook
+from kinemask_gateway.live.objects import ObjectBook, crowded
 from kinemask_gateway.live.rendering import Rendering
 from kinemask_gateway.live.rhythm import Note, fill_in_rhythm
 from kinemask_gateway.live.segmenting import Segmenting
@@ -136,8 +136,12 @@ def _build(
         tracking = Tracking(pools["tracker"], config.track, with_masks, open_s)
 
     def observe(result: segmenter_pb2.SegmentVideoResult) -> None:
-        if book.observe(result.frame_id, sightings_of(result)) and detecting is not None:
+        sightings = sightings_of(result)
+        lost = book.observe(result.frame_id, sightings)
+        if detecting is not None and lost:
             detecting.rhythm.note(result.frame_id, Note.LOST)
+        if detecting is not None and crowded(sightings):
+            detecting.rhythm.note(result.frame_id, Note.CROWDED)
 
     if config.HasField("segment"):
         told = segment_config(config.segment, config.HasField("effect"))

@@ -30,7 +30,10 @@ class Rendering:
         self.send_masks = send_masks
         self.config = config
         self._quality = config.jpeg_quality or _DEFAULT_JPEG_QUALITY
-        self._effects = [_make(effect, index) for index, effect in enumerate(config.effects)]
+        self._effects = [
+            effect_from_message(effect, f"effect.effects[{index}]")
+            for index, effect in enumerate(config.effects)
+        ]
 
     def render(self, rgb: wire.RgbImage, objects: Sequence[live_pb2.LiveObject]) -> bytes:
         """A JPEG of the frame with every effect drawn, one after another. Any thread."""
@@ -46,7 +49,12 @@ class Rendering:
         return images.encode_jpeg(image, self._quality)
 
 
-def _make(effect: live_pb2.Effect, index: int) -> effects.Effect:
+def effect_from_message(effect: live_pb2.Effect, field: str) -> effects.Effect:
+    """What a message asks to be drawn; `field` is where it stands in the request.
+
+    Raises:
+        ServiceError: INVALID_ARGUMENT: an unknown effect, or numbers out of range.
+    """
     color = effect.color_rgb
     try:
         spec = effects.EffectSpec(
@@ -61,7 +69,6 @@ def _make(effect: live_pb2.Effect, index: int) -> effects.Effect:
         )
         return effects.make_effect(spec)
     except ValueError as error:
-        field = f"effect.effects[{index}]"
         raise errors.invalid(field, str(error), reason="UNKNOWN_EFFECT") from error
 
 

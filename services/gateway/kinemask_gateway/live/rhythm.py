@@ -36,9 +36,11 @@ class Note(IntEnum):
     CALM_ROUND = 0
     """A detection found what was known."""
     EVENTFUL_ROUND = 1
-    """It found something new, or an object whose mask was wrong."""
+    """It found something new, or something that had been out of sight."""
     LOST = 2
-    """An object's mask became empty."""
+    """An object's mask became empty, or has another size all at once."""
+    CROWDED = 3
+    """Objects lie over each other."""
 
 
 @dataclass
@@ -79,9 +81,14 @@ class Rhythm:
         if self.begun and self.since_last < wait and not at_once:
             return False
         if at_once:  # a new shot: nothing is known of it
-            self.interval = min(max(self.every, self.least), self.most)
+            self.interval = self.usual
         self.begun, self.since_last, self.soon = True, 0, False
         return True
+
+    @property
+    def usual(self) -> int:
+        """The interval while something happens."""
+        return min(max(self.every, self.least), self.most)
 
     def note(self, frame_id: int, what: Note) -> None:
         """Say what happened on a frame."""
@@ -107,9 +114,12 @@ class Rhythm:
         for _, what in old:
             if what == Note.LOST:
                 self.soon = True
+            elif what == Note.CROWDED:
+                self.calm_rounds = 0
+                self.interval = min(self.interval, max(self.usual // 2, self.least))
             elif what == Note.EVENTFUL_ROUND:
                 self.calm_rounds = 0
-                self.interval = max(self.least, self.interval // 2)
+                self.interval = self.usual
             else:
                 self._calm()
 

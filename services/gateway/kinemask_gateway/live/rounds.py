@@ -121,7 +121,7 @@ class DetectionRounds:
             if masks_before is not None:
                 await asyncio.wait([masks_before])
             with reports.timed(stage):
-                prepared.left_out = await self._associate(frame_id, found)
+                prepared.verdict = await self._associate(frame_id, found)
         except StageDown as down:
             reports.degrade(stage, down.error.to_status())
 
@@ -178,11 +178,13 @@ class DetectionRounds:
             reports.degrade(stage, errors.status_from_exception(error))
         self._landed += reports.messages()
 
-    async def _associate(self, frame_id: int, found: detector_pb2.ImageDetections) -> int:
-        """Carry out what a round says; how many detections the cap on objects kept out."""
+    async def _associate(
+        self, frame_id: int, found: detector_pb2.ImageDetections
+    ) -> Verdict | None:
+        """Carry out what a round says."""
         tracking, segmenting = self._stages.tracking, self._stages.segmenting
         if tracking is None or segmenting is None:
-            return 0
+            return None
         sightings = self._known_at(frame_id)
         result = await tracking.track(self._message(frame_id, found, sightings))
         if tracking.lost_identities():
@@ -203,7 +205,7 @@ class DetectionRounds:
         if verdict.left_out:
             _log.info("objects_left_out", count=verdict.left_out, cap=self._stages.max_objects)
         await self._tell(segmenting, frame_id, verdict)
-        return verdict.left_out
+        return verdict
 
     def _known_at(self, frame_id: int) -> list[Sighting]:
         return [s for s in self._book.sightings_at(frame_id) if s.object_id in self._book.objects]

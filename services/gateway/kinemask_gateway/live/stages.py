@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from kinemask import wire
 from kinemask.v1 import detector_pb2, segmenter_pb2, tracker_pb2
 
-from kinemask_gateway.live.association import LIVE_RULES, Rules
+from kinemask_gateway.live.association import LIVE_RULES, Rules, Verdict
 from kinemask_gateway.live.captioning import Captioning, FrameCaption
 from kinemask_gateway.live.detecting import Detecting
 from kinemask_gateway.live.naming import Naming
@@ -49,8 +49,8 @@ class Prepared:
     """Its pixels, if something is to be drawn."""
     caption: FrameCaption | None = None
     """The newest one when it was its turn."""
-    left_out: int = 0
-    """Detections that the cap on objects kept out."""
+    verdict: Verdict | None = None
+    """Of the round that the frame waited for."""
 
 
 @dataclass

@@ -1,0 +1,82 @@
+"""Where detections found what was followed, and where they did not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Span = tuple[int, int]
+"""First and last frame, both included."""
+
+
+@dataclass
+class Sightings:
+    """For each object, the frames on which it may have been somewhere else than its mask.
+
+    These lie between the last round that found it and the next one that does, if one between them
+    did not. Grows with how often objects were missed, not with frames.
+    """
+
+    found_at: dict[int, int] = field(default_factory=dict)
+    """Object id to the frame of the last round that found it."""
+    missed: dict[int, list[list[int]]] = field(default_factory=dict)
+    """Object id to spans [first, last], ascending; the last one may still be going on."""
+
+    def add_round(self, frame: int, found: Iterable[int], missed: Iterable[int]) -> None:
+        """Note what a round found and missed."""
+        for object_id in missed:
+            begin = self.found_at.get(object_id)
+            if begin is None:
+                continue  # prompted by hand: no detection is expected
+            spans = self.missed.setdefault(object_id, [])
+            if spans and spans[-1][0] == begin + 1:
+                spans[-1][1] = frame
+            else:
+                spans.append([begin + 1, frame])
+        for object_id in found:
+            spans = self.missed.get(object_id, [])
+            if spans and spans[-1][0] == self.found_at.get(object_id, -1) + 1:
+                spans[-1][1] = frame - 1
+            self.found_at[object_id] = frame
+
+    def to_json(self) -> list[Any]:
+        """For a checkpoint."""
+        return [[[k, v] for k, v in each.items()] for each in (self.found_at, self.missed)]
+
+    @classmethod
+    def from_json(cls, told: Any) -> Sightings:
+        """The other way round."""
+        found_at, missed = told
+        return cls(
+            {int(k): int(v) for k, v in found_at},
+            {int(k): [[int(a), int(b)] for a, b in v] for k, v in missed},
+        )
+
+
+def without(spans: Iterable[Span], holes: Iterable[Span]) -> list[Span]:
+    """What is left of spans, both ascending, where holes are cut out."""
+    left: list[Span] = []
+    cuts = sorted(holes)
+    for first, last in spans:
+        begin = first
+        for low, high in cuts:
+            if high < begin or low > last:
+                continue
+            if low > begin:
+                left.append((begin, low - 1))
+            begin = max(begin, high + 1)
+        if begin <= last:
+            left.append((begin, last))
+    return left
+
+
+def under(
+    missed: Mapping[int, list[list[int]]], same_as: Mapping[int, int]
+) -> dict[int, list[Span]]:
+    """Missed spans, duplicates under the id they go under."""
+    found: dict[int, list[Span]] = {}
+    for object_id, spans in missed.items():
+        mine = found.setdefault(same_as.get(object_id, object_id), [])
+        mine += [(first, last) for first, last in spans]
+    return found

@@ -1,0 +1,1 @@
+"""One picture, and everything the services behind know about it."""
