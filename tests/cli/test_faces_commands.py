@@ -52,7 +52,8 @@ def folder(tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> Pat
         "nobody": np.full((200, 200, 3), 90, np.uint8),
     }
     for name, picture in pictures.items():
-        (tmp_path / f"{name}.jpg").write_bytes(images.encode_jpeg(np.asarray(picture, np.uint8), 95))
+        jpeg = images.encode_jpeg(np.asarray(picture, np.uint8), 95)
+        (tmp_path / f"{name}.jpg").write_bytes(jpeg)
     with VideoWriter(tmp_path / "talk.mp4", width=256, height=256, fps=25, crf=8) as writer:
         for shift in range(FRAMES):
             writer.write(np.ascontiguousarray(np.roll(plain, shift, axis=1)))
