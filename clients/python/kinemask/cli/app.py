@@ -7,6 +7,7 @@ import typer
 from kinemask.cli.caption import caption
 from kinemask.cli.detect import detect
 from kinemask.cli.faces.commands import faces
+from kinemask.cli.image import image
 from kinemask.cli.info import engines, version
 from kinemask.cli.segment import segment
 from kinemask.cli.stored.export import export
@@ -23,7 +24,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-for _command in (track, detect, segment, caption, render, export, up, engines, version):
+for _command in (track, detect, segment, caption, image, render, export, up, engines, version):
     app.command()(_command)
 for _group, _name in ((faces, "faces"), (videos, "videos"), (jobs, "jobs")):
     app.add_typer(_group, name=_name)

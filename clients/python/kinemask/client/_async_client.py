@@ -20,6 +20,7 @@ from kinemask.errors import KinemaskError, from_grpc
 from kinemask.v1 import live_pb2_grpc, segmenter_pb2_grpc, tracker_pb2_grpc
 
 if TYPE_CHECKING:
+    from kinemask.analysis import Analysis, AnalyzeOptions, StoredPicture
     from kinemask.types import ImageLike
 
 _POLL_S = 0.1
@@ -244,6 +245,20 @@ class AsyncClient:
             options or config.CaptionOptions(),
             self._settings.jpeg_quality,
         )
+        return await self._call(operation, timeout_s, request_id)
+
+    async def analyze(
+        self,
+        picture: ImageLike | StoredPicture,
+        options: AnalyzeOptions,
+        *,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> Analysis:
+        """Everything that is asked about one picture, each part with its own answer or error."""
+        from kinemask.analysis._operations import analyze
+
+        operation = await asyncio.to_thread(analyze, picture, options, self._settings.jpeg_quality)
         return await self._call(operation, timeout_s, request_id)
 
     def live(

@@ -18,6 +18,7 @@ from kinemask.client._sync_streams import LiveStream, TrackStream, VideoStream
 from kinemask.errors import KinemaskError, StreamClosedError, from_grpc
 
 if TYPE_CHECKING:
+    from kinemask.analysis import Analysis, AnalyzeOptions, StoredPicture
     from kinemask.faces import Faces
     from kinemask.stored import Jobs, Videos
     from kinemask.stored._calls import Calls
@@ -220,6 +221,20 @@ class Client:
         """The same for up to 64 pictures; one that cannot be read has its `error` set."""
         options = options or config.CaptionOptions()
         operation = _operations.caption(images, options, self._settings.jpeg_quality)
+        return self._call(operation, timeout_s, request_id)
+
+    def analyze(
+        self,
+        picture: ImageLike | StoredPicture,
+        options: AnalyzeOptions,
+        *,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> Analysis:
+        """Everything that is asked about one picture, each part with its own answer or error."""
+        from kinemask.analysis._operations import analyze
+
+        operation = analyze(picture, options, self._settings.jpeg_quality)
         return self._call(operation, timeout_s, request_id)
 
     def live(

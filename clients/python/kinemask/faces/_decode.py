@@ -106,7 +106,7 @@ def recognition(
     message: faces_pb2.ImageRecognition, threshold: float, request_id: str
 ) -> types.Recognition:
     return types.Recognition(
-        faces=tuple(map(_recognised, message.faces)),
+        faces=tuple(map(recognised, message.faces)),
         width=message.width,
         height=message.height,
         threshold=threshold,
@@ -140,7 +140,7 @@ def progress(message: faces_pb2.ReembedGalleryResponse) -> types.ReembedProgress
     )
 
 
-def _recognised(message: faces_pb2.RecognisedFace) -> types.RecognisedFace:
+def recognised(message: faces_pb2.RecognisedFace) -> types.RecognisedFace:
     name = faces_pb2.FaceDecision.Name(message.decision)
     return types.RecognisedFace(
         face=face(message.face),
