@@ -17,8 +17,8 @@ from kinemask_faces.gallery.records import Match, PersonAction
 from kinemask_faces.gallery.spaces import Space, as_halfvec
 from kinemask_faces.runner import Vector
 
-EF_SEARCH = 160
-"""Candidates an index search keeps: fewer find the best match less often."""
+EF_SEARCH = 100
+"""Candidates an index search keeps: fewer find the best match less often, more take longer."""
 
 # Samples looked at for a few different people; if all are of too few people, more.
 _SAMPLES_AT_FIRST = 32
@@ -84,17 +84,20 @@ async def search(
         exact: compare with every vector even if there is an index.
     """
     by_index = space.indexed and not exact
-    if by_index:
-        await connection.execute(
-            "SELECT set_config('hnsw.ef_search', %s, true), "
-            "set_config('hnsw.iterative_scan', 'strict_order', true), "
-            "set_config('enable_seqscan', 'off', true)",
-            (str(EF_SEARCH),),
-        )
     found = []
-    for vector in vectors:
-        rows = await _people(connection, space, as_halfvec(vector, space.model), rules, by_index)
-        found.append([_match(row) for row in rows])
+    # A pipeline: the settings cost no round trip of their own.
+    async with connection.pipeline():
+        if by_index:
+            await connection.execute(
+                "SELECT set_config('hnsw.ef_search', %s, true), "
+                "set_config('hnsw.iterative_scan', 'strict_order', true), "
+                "set_config('enable_seqscan', 'off', true)",
+                (str(EF_SEARCH),),
+            )
+        for vector in vectors:
+            text = as_halfvec(vector, space.model)
+            rows = await _people(connection, space, text, rules, by_index)
+            found.append([_match(row) for row in rows])
     return found
 
 
