@@ -21,6 +21,7 @@ from kinemask.v1 import live_pb2_grpc, segmenter_pb2_grpc, tracker_pb2_grpc
 
 if TYPE_CHECKING:
     from kinemask.analysis import Analysis, AnalyzeOptions, StoredPicture
+    from kinemask.faces import AsyncFaces
     from kinemask.types import ImageLike
 
 _POLL_S = 0.1
@@ -339,6 +340,14 @@ class AsyncClient:
             finally:
                 sender.cancel()
                 await asyncio.wait([sender])
+
+    @property
+    def faces(self) -> AsyncFaces:
+        """Faces, and galleries of people."""
+        from kinemask.faces import AsyncFaces
+        from kinemask.faces._aio import AsyncCalls
+
+        return AsyncFaces(AsyncCalls(self._call, self._channel, self._settings))
 
     # --- running calls
 

@@ -6,6 +6,7 @@ client.faces.enrol("friends", alice.person_id, ["alice.jpg"])
 print([face.name for face in picture.faces])
 """
 
+from kinemask.faces._aio import AsyncFaces
 from kinemask.faces._api import Faces
 from kinemask.faces.types import (
     Enrolled,
@@ -29,6 +30,7 @@ from kinemask.faces.types import (
 )
 
 __all__ = [
+    "AsyncFaces",
     "Enrolled",
     "Face",
     "FaceInPicture",
