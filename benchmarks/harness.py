@@ -28,14 +28,19 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def service_process(
-    module: str, environment: Mapping[str, str] | None = None, arguments: Sequence[str] = ()
+    module: str,
+    environment: Mapping[str, str] | None = None,
+    arguments: Sequence[str] = (),
+    port: int | None = None,
 ) -> Iterator[tuple[str, psutil.Process]]:
     """Run `python -m module` as a service of its own; gives its address once it is SERVING.
+
+    `port` is a free one unless given.
 
     Raises:
         RuntimeError: it ended, or was not ready in a minute.
     """
-    port = free_port()
+    port = port or free_port()
     settings = {"KINEMASK_PORT": str(port), "KINEMASK_LOG_LEVEL": "warning", **(environment or {})}
     process = subprocess.Popen(
         [sys.executable, "-m", module, *arguments], env={**os.environ, **settings}

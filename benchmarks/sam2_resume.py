@@ -58,8 +58,8 @@ async def _run(settings: dict[str, str], frames: int, killed_at: int | None) -> 
     pictures = list(moving_frames(frames, WIDTH, HEIGHT))
     options = kinemask.StreamOptions(window=4, snapshot_every_n_frames=_SNAPSHOT_EVERY)
     with servers:
-        serve = {**settings, "KINEMASK_PORT": str(port)}
-        address, process = servers.enter_context(service_process("kinemask_segmenter", serve))
+        serving = service_process("kinemask_segmenter", settings, port=port)
+        address, process = servers.enter_context(serving)
         client = kinemask.AsyncClient(address)
         async with client, client.segment_video(options=options) as stream:
             stream.prompt(1, box=object_box(WIDTH, HEIGHT), frame_id=0)
@@ -70,10 +70,8 @@ async def _run(settings: dict[str, str], frames: int, killed_at: int | None) -> 
                 if len(found) == killed_at:
                     process.send_signal(signal.SIGKILL)
                     process.wait()
-                    again = await asyncio.to_thread(
-                        servers.enter_context, service_process("kinemask_segmenter", serve)
-                    )
-                    assert again[0] == address
+                    serving = service_process("kinemask_segmenter", settings, port=port)
+                    await asyncio.to_thread(servers.enter_context, serving)
             await sender
     return found
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import kinemask
 import numpy as np
 import pytest
 from kinemask import wire
+from kinemask.cli.app import app
+from kinemask.stored import LeakGuard, TrackOptions
 from kinemask.v1 import jobs_pb2 as pb
 from kinemask.v1 import live_pb2, segmenter_pb2, videos_pb2
+from structlog.testing import capture_logs
+from typer.testing import CliRunner
 
 from tests.gateway.following_kit import (
     COLORS,
@@ -22,6 +28,7 @@ from tests.gateway.following_kit import (
 )
 from tests.gateway.jobs_kit import watched
 from tests.postgres_kit import Postgres
+from tests.threaded_kit import InThread
 
 FRAMES = 60
 
@@ -197,3 +204,25 @@ async def test_nothing_to_be_found_is_no_failure(url: str, tmp_path: Path) -> No
     assert job.state == pb.JOB_STATE_SUCCEEDED
     assert not job.track_result.objects
     assert len(frames) == 10
+
+
+def test_by_sdk_and_command_line(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    things = [Thing(moving(4, 10, 1.0)), Thing(moving(60, 40, -0.5), color=COLORS[1])]
+    path = tmp_path / "clip.mkv"
+    path.write_bytes(made(tmp_path, 30, things))
+    with capture_logs(), InThread(studio(url, tmp_path / "data", things)) as it:
+        monkeypatch.setenv("KINEMASK_SERVER", it.library.address)
+        with kinemask.Client(it.library.address) as client:
+            video_id = client.videos.upload(path).video_id
+            options = TrackOptions(leak_guard=LeakGuard(grow_share=0.0), last_frame=19)
+            job = client.jobs.track(video_id, ["thing"], options)
+            assert client.jobs.wait(job.job_id).state == "succeeded"
+            found = list(client.jobs.tracks(job.job_id, first_frame=5, object_ids=[2]))
+        words = ["jobs", "track", video_id, "--text", "thing", "--wait", "--json", "--end", "10"]
+        ran = CliRunner().invoke(app, words)
+    assert [frame.index for frame in found] == list(range(5, 20))
+    assert {len(frame.objects) for frame in found} == {1}
+    assert found[0].objects[0].prompt == "thing"
+    assert ran.exit_code == 0, ran.stderr
+    told = json.loads(ran.stdout)
+    assert (told["state"], told["video_id"]) == ("succeeded", video_id)

@@ -175,7 +175,7 @@ def live_frame(message: live_pb2.StreamResult) -> results.LiveFrame:
         frame_id=message.frame_id,
         capture_time_us=message.capture_time_us,
         timing=timing(message.timing),
-        objects=tuple(_live_object(found) for found in message.objects),
+        objects=tuple(live_object(found) for found in message.objects),
         width=message.width,
         height=message.height,
         stages=tuple(_stage_report(report) for report in message.stages),
@@ -186,7 +186,7 @@ def live_frame(message: live_pb2.StreamResult) -> results.LiveFrame:
     )
 
 
-def _live_object(message: live_pb2.LiveObject) -> types.LiveObject:
+def live_object(message: live_pb2.LiveObject) -> types.LiveObject:
     return types.LiveObject(
         object_id=message.object_id,
         score=message.score,

@@ -24,9 +24,11 @@ from kinemask.stored.rendering import (
     export_request,
     render_request,
 )
+from kinemask.stored.tracking import TrackedFrame, TrackOptions, track_request, tracked_frame
 from kinemask.stored.types import Job, JobKindName, JobStateName
 from kinemask.v1 import jobs_pb2 as pb
 from kinemask.v1.jobs_pb2_grpc import JobServiceStub
+from kinemask.v1.videos_pb2 import FrameRange
 
 
 class Jobs:
@@ -34,6 +36,36 @@ class Jobs:
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
+
+    def track(
+        self,
+        video_id: str,
+        text: Sequence[str],
+        options: TrackOptions | None = None,
+        *,
+        name: str = "",
+        resume: bool = False,
+    ) -> Job:
+        """Queue a search: everything that answers the words, followed through a stored video.
+
+        Arguments as for `render`; `text`: at least one word or phrase.
+        """
+        request = track_request(video_id, text, options or TrackOptions(), name)
+        return self._create("CreateTrackJob", request, resume)
+
+    def tracks(
+        self,
+        job_id: str,
+        *,
+        first_frame: int | None = None,
+        last_frame: int | None = None,
+        object_ids: Sequence[int] = (),
+    ) -> Iterator[TrackedFrame]:
+        """What a track job has found, frame by frame; by default all of it."""
+        wanted = FrameRange(first_frame_index=first_frame, last_frame_index=last_frame)
+        request = pb.GetTracksRequest(job_id=job_id, range=wanted, object_ids=object_ids)
+        for answer in self._calls.stream(JobServiceStub, "GetTracks", request):
+            yield tracked_frame(answer)
 
     def render(
         self,
@@ -155,7 +187,7 @@ class Jobs:
     def _create(
         self,
         method: str,
-        request: pb.CreateRenderJobRequest | pb.CreateExportJobRequest,
+        request: pb.CreateTrackJobRequest | pb.CreateRenderJobRequest | pb.CreateExportJobRequest,
         resume: bool,
     ) -> Job:
         if resume:

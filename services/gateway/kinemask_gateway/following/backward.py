@@ -21,6 +21,7 @@ from kinemask_gateway.downstream import Downstream
 from kinemask_gateway.downstream.unanswered import FrameFailed
 from kinemask_gateway.following.forward import StageLostError, Told
 from kinemask_gateway.following.frames import FrameSource
+from kinemask_gateway.following.hints import without_hints
 from kinemask_gateway.following.overlaps import lies_on
 from kinemask_gateway.following.starts import Start
 from kinemask_gateway.following.state import TrackState
@@ -174,7 +175,9 @@ class BackwardPass:
                 continue  # there it has a mask already
             if not found.present:
                 active[entry.object_id] += 1
-            elif lies_on(found, others.objects, state.size, self._spec.rules.merge_iou):
+            elif lies_on(
+                found, without_hints(others.objects), state.size, self._spec.rules.merge_iou
+            ):
                 active[entry.object_id] += _ON_SOMETHING_POINTS
                 # Whether they are one is judged by all frames they share.
                 kept.append(replace(found, state=ObjectState.LOST))

@@ -162,7 +162,8 @@ class _Work:
         )
         same_as = duplicates(seen)
         covers, gaps = self._covers(seen, same_as, state)
-        tracks = MergedTracks(self._forward(state), self._filled(state), same_as)
+        guarded = self._spec.HasField("leak_guard")
+        tracks = MergedTracks(self._forward(state), self._filled(state), same_as, hints=guarded)
         final = FinalPass(tracks, self._guard(state, same_as), Sweep(covers), self._risk_score)
         stored = await self._write(final.frames(), size)
         damage = self._stored.video.facts.damage
@@ -211,7 +212,7 @@ class _Work:
         if not self._spec.HasField("leak_guard"):
             return None
         # Readers of its own: it looks ahead, and would else throw out what is read in order.
-        ahead = MergedTracks(self._forward(state), self._filled(state), same_as)
+        ahead = MergedTracks(self._forward(state), self._filled(state), same_as, hints=True)
         told = self._spec.leak_guard
         return Guard(ahead.object, state.size, told.grow_px_per_frame, told.grow_share)
 

@@ -16,6 +16,7 @@ from kinemask_chassis.streams import StreamTerms
 from kinemask_gateway.downstream import Downstream
 from kinemask_gateway.following.driver import Followed, FrameDriver
 from kinemask_gateway.following.frames import FrameSource
+from kinemask_gateway.following.hints import doubtful
 from kinemask_gateway.following.spec import edits_of, rules_of, stream_config, stream_terms
 from kinemask_gateway.following.state import TrackState, extend
 from kinemask_gateway.jobs.body import JobContext
@@ -23,7 +24,7 @@ from kinemask_gateway.live.handler import LiveHandler
 from kinemask_gateway.live.opening import Opened, open_pipeline
 from kinemask_gateway.settings import GatewaySettings
 from kinemask_gateway.tracks.messages import object_from_message
-from kinemask_gateway.tracks.values import MaskOrigin, TrackedFrame
+from kinemask_gateway.tracks.values import MaskOrigin, TrackedFrame, TrackedObject
 from kinemask_gateway.tracks.writer import TracksWriter
 
 _PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
@@ -121,8 +122,11 @@ class ForwardPass:
             extend(state.degraded, frame_id, frame_id, failed.message)
         state.detected_frames += done.detected
         verdict = done.verdict
+        hints: list[TrackedObject] = []
         if verdict is not None:
-            state.sightings.add_round(frame_id, verdict.found_ids, verdict.missed_ids)
+            hints = doubtful(self._objects(done), verdict.found, state.size)
+            ids = {hint.object_id for hint in hints}
+            state.sightings.add_round(frame_id, verdict.found, verdict.missed_ids, ids)
         if verdict is not None and verdict.left_out:
             extend(state.crowded, frame_id, frame_id, f"{verdict.left_out} left out")
         elif not done.detected and state.crowded and state.crowded[-1].last == frame_id - 1:
@@ -130,14 +134,16 @@ class ForwardPass:
         cut = result is not None and result.scene_cut
         if cut:
             state.cuts.append(frame_id)
-        await writer.add(self._tracked(done, cut))
+        await writer.add(self._tracked(done, hints, cut))
 
-    def _tracked(self, done: Followed, cut: bool) -> TrackedFrame:
+    def _objects(self, done: Followed) -> list[TrackedObject]:
         found = done.result.objects if done.result is not None else ()
-        objects = [object_from_message(entry, MaskOrigin.FOLLOWED) for entry in found]
+        return [object_from_message(entry, MaskOrigin.FOLLOWED) for entry in found]
+
+    def _tracked(self, done: Followed, hints: list[TrackedObject], cut: bool) -> TrackedFrame:
         time_us = self._source.time_us(done.frame_id)
-        present = tuple(entry for entry in objects if entry.present)
-        return TrackedFrame(done.frame_id, time_us, present, done.detected, cut)
+        present = [entry for entry in self._objects(done) if entry.present]
+        return TrackedFrame(done.frame_id, time_us, (*present, *hints), done.detected, cut)
 
     async def _add_missing(self, writer: TracksWriter, last: int, state: TrackState) -> None:
         """Frames that could not be decoded are there, without objects."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from kinemask import masks
 
+from kinemask_gateway.following.hints import without_hints
 from kinemask_gateway.following.sparse import SparseReader
 from kinemask_gateway.tracks.reader import TracksReader
 from kinemask_gateway.tracks.values import ObjectState, TrackedFrame, TrackedObject
@@ -21,8 +22,14 @@ class MergedTracks:
         forward: TracksReader,
         filled: SparseReader,
         same_as: Mapping[int, int] | None = None,
+        *,
+        hints: bool = False,
     ) -> None:
-        """`same_as`: from ids of duplicates to the ids they go under; None: none are known yet."""
+        """`same_as`: from ids of duplicates to the ids they go under; None: none are known yet.
+
+        `hints`: boxes of detections that disagree with masks belong to them, for the leak guard.
+        """
+        self._hints = hints
         self._forward = forward
         self._filled = filled
         self._same_as = same_as
@@ -40,7 +47,8 @@ class MergedTracks:
 
     def _merged(self, frame: TrackedFrame) -> TrackedFrame:
         filled = self._filled.frame(frame.frame_index)
-        found = (*frame.objects, *(filled.objects if filled is not None else ()))
+        followed = frame.objects if self._hints else without_hints(frame.objects)
+        found = (*followed, *(filled.objects if filled is not None else ()))
         if self._same_as is None:
             return replace(frame, objects=found)
         groups: dict[int, list[TrackedObject]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,9 +22,21 @@ class Sightings:
     """Object id to the frame of the last round that found it."""
     missed: dict[int, list[list[int]]] = field(default_factory=dict)
     """Object id to spans [first, last], ascending; the last one may still be going on."""
+    doubted: set[int] = field(default_factory=set)
+    """Objects whose mask disagreed with the detection when they were found last."""
 
-    def add_round(self, frame: int, found: Iterable[int], missed: Iterable[int]) -> None:
-        """Note what a round found and missed."""
+    def add_round(
+        self,
+        frame: int,
+        found: Iterable[int],
+        missed: Iterable[int],
+        doubtful: Collection[int] = (),
+    ) -> None:
+        """Note what a round found and missed.
+
+        `doubtful`: those found whose mask disagrees with their detection: neither before nor
+        after it is known where the mask went wrong.
+        """
         for object_id in missed:
             begin = self.found_at.get(object_id)
             if begin is None:
@@ -36,21 +48,27 @@ class Sightings:
                 spans.append([begin + 1, frame])
         for object_id in found:
             spans = self.missed.get(object_id, [])
-            if spans and spans[-1][0] == self.found_at.get(object_id, -1) + 1:
+            begin = self.found_at.get(object_id, frame) + 1
+            if spans and spans[-1][0] == begin:
                 spans[-1][1] = frame - 1
+            elif begin < frame and (object_id in doubtful or object_id in self.doubted):
+                self.missed.setdefault(object_id, []).append([begin, frame - 1])
             self.found_at[object_id] = frame
+            (self.doubted.add if object_id in doubtful else self.doubted.discard)(object_id)
 
     def to_json(self) -> list[Any]:
         """For a checkpoint."""
-        return [[[k, v] for k, v in each.items()] for each in (self.found_at, self.missed)]
+        told = [[[k, v] for k, v in each.items()] for each in (self.found_at, self.missed)]
+        return [*told, sorted(self.doubted)]
 
     @classmethod
     def from_json(cls, told: Any) -> Sightings:
         """The other way round."""
-        found_at, missed = told
+        found_at, missed, doubted = told
         return cls(
             {int(k): int(v) for k, v in found_at},
             {int(k): [[int(a), int(b)] for a, b in v] for k, v in missed},
+            set(doubted),
         )
 
 

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kinemask_gateway.following.hints import without_hints
 from kinemask_gateway.tracks.reader import TracksReader
 from kinemask_gateway.tracks.values import TrackedObject
 
@@ -31,7 +32,7 @@ def find_starts(forward: TracksReader, cuts: Sequence[int], max_frames: int) -> 
     found: list[Start] = []
     first = forward.manifest.first_frame_index
     for frame in forward.frames():
-        for entry in frame.objects:
+        for entry in without_hints(frame.objects):
             if entry.object_id in seen:
                 continue
             seen.add(entry.object_id)

@@ -20,8 +20,8 @@ rules here are few and stated, because a privacy mask hangs on them:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from kinemask_gateway.live.objects import (
     BoxXyxy,
@@ -82,8 +82,8 @@ class Verdict:
     """Detections that the cap on objects kept out."""
     eventful: bool = False
     """True if something is new, or out of sight no more."""
-    found_ids: frozenset[int] = frozenset()
-    """Objects that a detection belongs to."""
+    found: Mapping[int, BoxXyxy] = field(default_factory=dict)
+    """Objects that a detection belongs to, and its box."""
     missed_ids: frozenset[int] = frozenset()
     """The others."""
 
@@ -103,6 +103,7 @@ def judge_round(
     prompts: list[tuple[int, BoxXyxy]] = []
     new_ids: list[int] = []
     seen: set[int] = set()
+    found_boxes: dict[int, BoxXyxy] = {}
     strange: list[FoundTrack] = []
     for track in sorted(found, key=lambda t: -t.score):
         known = book.by_track(track.track_id) or _taken_over(
@@ -114,6 +115,7 @@ def judge_round(
         if known.object_id not in seen:
             known.detections += 1
             known.find(track.box_xyxy)
+            found_boxes[known.object_id] = track.box_xyxy
             if _drifted(known, track.box_xyxy, boxes):
                 prompts.append((known.object_id, track.box_xyxy))
         seen.add(known.object_id)
@@ -127,6 +129,7 @@ def judge_round(
             known = book.add_detected(track.track_id, track.label, track.prompt)
             new_ids.append(known.object_id)
         known.find(track.box_xyxy)
+        found_boxes[known.object_id] = track.box_xyxy
         prompts.append((known.object_id, track.box_xyxy))
         seen.add(known.object_id)
     _forget_tracks(book, ended_track_ids)
@@ -135,7 +138,7 @@ def judge_round(
     drop_ids = _let_go(book, seen, in_sight, rules)
     missed = frozenset(o.object_id for o in book.objects.values() if o.object_id not in seen)
     return Verdict(
-        tuple(prompts), tuple(new_ids), drop_ids, left_out, eventful, frozenset(seen), missed
+        tuple(prompts), tuple(new_ids), drop_ids, left_out, eventful, found_boxes, missed
     )
 
 

@@ -10,13 +10,37 @@ import typer
 
 from kinemask.cli.failures import FAILED, OK, command, say
 from kinemask.cli.options import AsJson, Debug, Overwrite, check_target
-from kinemask.cli.stored.options import Force, JobId, Progress, Server
+from kinemask.cli.stored.options import (
+    EndFrame,
+    FirstFrame,
+    Force,
+    JobId,
+    Progress,
+    Server,
+    VideoId,
+    last_frame,
+)
 
 if TYPE_CHECKING:
     from kinemask.stored import Job
 
+_TRACKING = ("worker", "detector", "segmenter", "tracker")
+
 jobs = typer.Typer(help="Long work on stored videos.", no_args_is_help=True)
 
+Text = Annotated[
+    list[str],
+    typer.Option(
+        "--text", "-t", metavar="WORDS", help="What to find; may be repeated.", show_default=False
+    ),
+]
+Wait = Annotated[bool, typer.Option("--wait", help="Stay until it has finished.")]
+Guard = Annotated[
+    bool, typer.Option("--leak-guard", help="Keep things covered where they are lost for a while.")
+]
+Every = Annotated[
+    int, typer.Option(metavar="N", min=0, help="Detect on every n-th frame. Default: 5.")
+]
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="OUT", show_default=False)]
 
 
@@ -43,6 +67,51 @@ def list_jobs(
     ]
     print_tables(table(("Job", "Kind", "Name", "State", "Queued"), rows))
     return OK
+
+
+@jobs.command()
+@command
+def track(
+    video: VideoId,
+    text: Text,
+    wait: Wait = False,
+    leak_guard: Guard = False,
+    every: Every = 0,
+    detector: Annotated[str, typer.Option(help="Which detector. Default: auto.")] = "",
+    segmenter: Annotated[str, typer.Option(help="Which segmenter. Default: auto.")] = "",
+    start: FirstFrame = None,
+    end: EndFrame = None,
+    name: Annotated[str, typer.Option(help="What to call it. Default: the video's name.")] = "",
+    progress: Progress = None,
+    server: Server = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> int:
+    """Find everything that answers the words in a stored video, and follow it.
+
+    [bold]kinemask jobs track VIDEO --text faces --wait[/bold]
+
+    What is found is stored: kinemask render and kinemask export make of it what one likes.
+    Without a server to be told of, --wait is needed: the worker started for this run ends with it.
+    """
+    from kinemask.cli.stored.bars import job_bar
+    from kinemask.cli.stored.server import library
+    from kinemask.stored import LeakGuard, TrackOptions
+
+    options = TrackOptions(
+        detector=detector,
+        segmenter=segmenter,
+        every_n_frames=every,
+        leak_guard=LeakGuard() if leak_guard else None,
+        first_frame=start,
+        last_frame=last_frame(start, end),
+    )
+    with library(server, debug=debug, needs=_TRACKING) as client:
+        job = client.jobs.track(video, text, options, name=name, resume=True)
+        if wait:
+            with job_bar(progress) as advance:
+                job = client.jobs.wait(job.job_id, advance)
+    return _told(job, as_json)
 
 
 @jobs.command()
