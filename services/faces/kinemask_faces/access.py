@@ -9,6 +9,7 @@ from kinemask_chassis import errors
 from kinemask_chassis.database import Database
 
 from kinemask_faces.gallery.store import GalleryStore
+from kinemask_faces.gallery.upkeep import SearchObserver
 from kinemask_faces.tokens import FaceTokens
 
 _RETRY_S = 2.0
@@ -24,9 +25,9 @@ class GalleryAccess:
     again until it is there.
     """
 
-    def __init__(self, database: Database | None) -> None:
-        """`database` None: this service keeps no galleries."""
-        self._database = database
+    def __init__(self, database: Database | None, observer: SearchObserver | None = None) -> None:
+        """`database` None: this service keeps no galleries; `observer` counts what indexes miss."""
+        self._database, self._observer = database, observer
         self._store: GalleryStore | None = None
         self._opening: asyncio.Task[None] | None = None
         self._tokens: FaceTokens | None = None
@@ -84,7 +85,7 @@ class GalleryAccess:
 
     async def _open(self, database: Database) -> None:
         await database.open()
-        store = GalleryStore(database)
+        store = GalleryStore(database, observer=self._observer)
         await store.open()
         self._store = store
 

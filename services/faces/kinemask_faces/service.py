@@ -12,6 +12,7 @@ from kinemask_chassis.streams import StreamLimits
 
 from kinemask_faces.access import GalleryAccess
 from kinemask_faces.engines.registry import FaceModels, load_models
+from kinemask_faces.gallery.metrics import RecallCounters
 from kinemask_faces.looking import FaceLooker
 from kinemask_faces.parts import FaceParts
 from kinemask_faces.runner import ModelRunner
@@ -36,7 +37,7 @@ class FacesService(Service[FacesSettings]):
             for name, model in models.models.items()
         }
         looker = FaceLooker(self._executor, settings.max_pixels, settings.faces_max_in_work)
-        self._access = GalleryAccess(_database(settings))
+        self._access = GalleryAccess(_database(settings), RecallCounters(self.metrics.registry))
         sources = FaceSources(looker, self._access.tokens)
         self.servicer = FacesServicer(
             FaceParts(models, self.runners, looker, sources, self._access),

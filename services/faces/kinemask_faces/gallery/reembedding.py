@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+import psycopg
 from kinemask_chassis import errors
 from kinemask_chassis.database import Connection, Database
 from kinemask_chassis.database.sql import change, many, one
@@ -196,4 +197,7 @@ async def _alone(database: Database, gallery_id: str) -> AsyncIterator[None]:
             raise busy
         yield
     finally:
+        # Closing alone would leave it to the server when the lock goes.
+        with contextlib.suppress(psycopg.Error):
+            await connection.execute("SELECT pg_advisory_unlock_all()")
         await connection.close()

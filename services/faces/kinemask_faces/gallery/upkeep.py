@@ -29,6 +29,7 @@ HNSW_M = 24
 HNSW_EF_CONSTRUCTION = 200
 
 _LOCK = 0x4B4D_0005  # any number, of this use alone
+_BYTES_A_NUMBER = 2
 _NOTHING_REJECTED = SearchRules(very_like=2.0, count=1)
 
 _log = structlog.get_logger(__name__)
@@ -124,10 +125,15 @@ class Upkeep:
             await asyncio.sleep(self._options.every_s)
 
     async def _is_large(self, connection: Connection, space: Space) -> bool:
+        """True with enough vectors for an index; a small table is not even counted."""
+        least = self._options.index_from_samples
         row = await one(
             connection,
-            sql.SQL("SELECT count(*) > %s AS large FROM {}").format(space.table),
-            (self._options.index_from_samples,),
+            sql.SQL(
+                "SELECT CASE WHEN pg_relation_size({name}::regclass) < %s THEN false "
+                "ELSE (SELECT count(*) > %s FROM {table}) END AS large"
+            ).format(name=sql.Literal(space.table.as_string()), table=space.table),
+            (least * space.model.dimensions * _BYTES_A_NUMBER, least),
         )
         return row is not None and bool(row["large"])
 
