@@ -30,6 +30,7 @@ from tests.gateway.render_kit import (
     track_job_of,
 )
 from tests.gateway.test_library_uploads import finish, refused
+from tests.gateway.test_render import has_no_chunks
 from tests.postgres_kit import Postgres
 
 FULL = grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
@@ -85,7 +86,7 @@ async def test_a_killed_render_goes_on_and_comes_out_the_same(
         assert (done.state, done.attempts) == (pb.JOB_STATE_SUCCEEDED, 3)
         assert done.outputs[0].file.sha256 == whole.outputs[0].file.sha256
         assert done.render_result.audit.objects == whole.render_result.audit.objects
-        assert not [path for path in library.files() if "checkpoints" in path.parts]
+        await eventually(lambda: has_no_chunks(library))
         assert not list((data / "scratch").iterdir())
 
 
