@@ -88,8 +88,10 @@ def make_clip(path: Path, frames: int) -> None:
         output.mux(audio.encode(None))
 
 
-async def make_tracks(store: ObjectStore, info: VideoInfo, frames: int) -> TracksReader:
+async def made_tracks(store: ObjectStore, info: VideoInfo, frames: int) -> TracksReader:
     """Two discs: 10% of the frame, with the clip's object, and 2% that stand still."""
+    if await store.keys("tracks"):
+        return await TracksReader.open(store, "tracks/tracks/manifest")
     writer = TracksWriter(store, lambda name: f"tracks/{name}", (info.height, info.width))
     for number in range(frames):
         share = place(number) / UNIQUE
@@ -175,7 +177,8 @@ def sound(path: Path) -> list[tuple[Fraction, bytes]]:
         ]
 
 
-async def measured(video: Path, folder: Path, rounds: int, effect: str, lanes: int) -> None:
+async def make_source(video: Path, folder: Path, effect: str) -> tuple[Source, ObjectStore]:
+    """What a render is made of, its tracks stored in `folder`; once made they are used again."""
     store = open_store(str(folder / "objects"), folder)
     info, index = probe_video(video), index_video(video).index
     rule = pb.RenderRule(effects=[live_pb2.Effect(name=effect)])
@@ -183,12 +186,18 @@ async def measured(video: Path, folder: Path, rounds: int, effect: str, lanes: i
         path=video,
         index=index,
         info=info,
-        tracks=await make_tracks(store, info, index.frame_count),
+        tracks=await made_tracks(store, info, index.frame_count),
         drawing=Drawing(rules_of([rule])),
         settings=settings_for(info, crf=CRF, max_side_px=0),
         span=Span(0, index.frame_count - 1),
         first_pts=0,
     )
+    return source, store
+
+
+async def measured(video: Path, folder: Path, rounds: int, effect: str, lanes: int) -> None:
+    source, store = await make_source(video, folder, effect)
+    info, index = source.info, source.index
     plain_fps, render_fps = [], []
     for number in range(rounds + 1):
         plain_s = transcode(video, folder / "plain.mp4", info)

@@ -34,6 +34,23 @@ class Orientation(NamedTuple):
         return np.asarray(cv2.flip(image, code), np.uint8)
 
 
+class Orientations:
+    """The orientation of one file's frames, looked up once for each rotation there is.
+
+    Not for every frame: PyAV ties a frame and its side data into a cycle, and decoded frames would
+    lie about until the garbage collector comes.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, Orientation] = {}
+
+    def of(self, frame: av.VideoFrame) -> Orientation:
+        """As `orientation_of`; a mirroring alone that changes midway is not noticed."""
+        if frame.rotation not in self._known:
+            self._known[frame.rotation] = orientation_of(frame)
+        return self._known[frame.rotation]
+
+
 def orientation_of(frame: av.VideoFrame) -> Orientation:
     """The display matrix of a frame, rounded to right angles; upright when there is none.
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from kinemask.effects import Planes
 from kinemask.video._color import LIMITED_RANGE
 from kinemask.video._info import VideoInfo
-from kinemask.video._orientation import Orientation, orientation_of
+from kinemask.video._orientation import Orientation
 
 _Plane = npt.NDArray[np.uint8]
 
@@ -41,14 +41,17 @@ class PlanarFrame:
 
 
 def planar_frame(
-    index: int, decoded: av.VideoFrame, info: VideoInfo, into: PlanarFrame | None = None
+    index: int,
+    decoded: av.VideoFrame,
+    info: VideoInfo,
+    orientation: Orientation,
+    into: PlanarFrame | None = None,
 ) -> PlanarFrame:
     """Bring a decoded frame upright, as a copy, in the memory of `into` if that is given.
 
     Samples are reduced to 8 bits and the limited range. Colours in a finer grid than 4:2:0 are
     averaged over blocks of 2 x 2 pixels: no pixel has a part in any block but its own.
     """
-    orientation = orientation_of(decoded)
     stored = _eight_bit(decoded, info, orientation)
     y, u, v = (_plane(stored, number) for number in range(3))
     on_grid = stored.format.name == PIXEL_FORMAT and _keeps_grid(orientation, y.shape)

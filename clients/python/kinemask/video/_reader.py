@@ -17,7 +17,7 @@ from kinemask.video._color import EXACT, FAST, complete_tags
 from kinemask.video._errors import VideoError, ffmpeg_errors
 from kinemask.video._info import VideoFrame, VideoInfo
 from kinemask.video._length import missing_bytes
-from kinemask.video._orientation import orientation_of
+from kinemask.video._orientation import Orientations, orientation_of
 from kinemask.video._prefetch import prefetch
 
 _MICROSECONDS: Final = 1_000_000
@@ -66,6 +66,7 @@ class VideoReader:
         self._path = Path(path)
         self._prefetch_frames = prefetch_frames
         self._interpolation = EXACT if exact_color else FAST
+        self.orientations = Orientations()
         self.info = _probe(self._path, max_pixels)
 
     def __iter__(self) -> Iterator[VideoFrame]:
@@ -87,7 +88,7 @@ class VideoReader:
         """A decoded frame of this file as `(H, W, 3)` uint8 RGB of the size in `info`."""
         # A stream may change its size midway; every image keeps the first one's.
         width, height = self.info.width, self.info.height
-        orientation = orientation_of(frame)
+        orientation = self.orientations.of(frame)
         if orientation.transpose:
             width, height = height, width
         stored = frame.to_ndarray(

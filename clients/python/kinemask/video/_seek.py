@@ -106,7 +106,9 @@ class IndexedReader:
                 return
             if number == wanted:
                 full = reuse and len(used) == reuse
-                found = planar_frame(number, frame, self.info, used[0] if full else None)
+                orientation = self._reader.orientations.of(frame)
+                memory = used[0] if full else None
+                found = planar_frame(number, frame, self.info, orientation, memory)
                 used.append(found)
                 yield found
                 wanted += 1

@@ -135,8 +135,9 @@ class JobRunner:
         try:
             async with self._database.connection() as connection:
                 now = await records.get(connection, job.job_id, lock=True)
-                if outcome and now.state is JobState.CANCELLING:
-                    state, outcome = JobState.CANCELLED, None  # it came first
+                if now.state is JobState.CANCELLING:
+                    # It came first; a failure may come of what is deleted meanwhile.
+                    state, outcome, error = JobState.CANCELLED, None, None
                 result = outcome.result if outcome else None
                 await records.finish(
                     connection, job, state, result=result, error=error, worked_s=worked_s
