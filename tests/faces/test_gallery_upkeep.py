@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from kinemask_chassis.database import Connection, Database
 from kinemask_chassis.database.sql import many
 from kinemask_chassis.errors import ServiceError
 from kinemask_faces.crops import FaceCrop
-from kinemask_faces.gallery import galleries, people, rejections, samples
+from kinemask_faces.gallery import galleries, people, rejections, samples, spaces
+from kinemask_faces.gallery.metrics import RecallCounters
 from kinemask_faces.gallery.records import (
     Gallery,
     ModelKey,
@@ -21,9 +23,11 @@ from kinemask_faces.gallery.records import (
     SearchMethod,
 )
 from kinemask_faces.gallery.samples import ModelsChangedError
+from kinemask_faces.gallery.spaces import Space
 from kinemask_faces.gallery.store import GalleryStore
 from kinemask_faces.gallery.upkeep import UpkeepOptions
 from kinemask_faces.runner import Vector
+from prometheus_client import CollectorRegistry
 
 from tests.faces.gallery_kit import (
     OTHER,
@@ -270,6 +274,32 @@ async def test_clearing_an_indexed_gallery_leaves_it_usable(store: GalleryStore)
     assert await who(store, "p1") == ""
     await enrol(store, face("new"))
     assert await who(store, "new") == "new"
+
+
+async def test_a_search_whose_space_was_replaced_meanwhile_looks_in_the_new_one(
+    store: GalleryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await people_in_plenty(store, 3)
+    async with store.read() as connection:
+        real = spaces.to_search
+        now = await real(connection, "office", TOY)
+    looked_up = [replace(now, space_key=now.space_key + 1000), now]
+
+    async def to_search(connection: Connection, gallery_id: str, model: ModelKey) -> Space:
+        return looked_up.pop(0)
+
+    monkeypatch.setattr(spaces, "to_search", to_search)
+    assert await who(store, "p1") == "p1"
+    assert looked_up == []
+
+
+def test_recall_is_shown_as_two_counters() -> None:
+    registry = CollectorRegistry()
+    counters = RecallCounters(registry)
+    counters.recall_sampled(2, 3)
+    counters.recall_sampled(1, 1)
+    assert registry.get_sample_value("kinemask_faces_recall_hits_total") == 3
+    assert registry.get_sample_value("kinemask_faces_recall_sampled_total") == 4
 
 
 async def test_vectors_of_the_wrong_kind_are_refused(store: GalleryStore) -> None:

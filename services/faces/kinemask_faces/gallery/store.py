@@ -35,6 +35,7 @@ from kinemask_faces.gallery.records import (
 )
 from kinemask_faces.gallery.reembedding import EmbedCrops, reembed
 from kinemask_faces.gallery.searching import SearchRules
+from kinemask_faces.gallery.spaces import Space
 from kinemask_faces.gallery.upkeep import SearchObserver, Upkeep, UpkeepOptions
 from kinemask_faces.runner import Vector
 
@@ -161,18 +162,21 @@ class GalleryStore:
             ServiceError: NOT_FOUND (gallery); FAILED_PRECONDITION, reason NOT_EMBEDDED;
                 UNAVAILABLE.
         """
+        rules = SearchRules(very_like, count)
         try:
-            async with self.read() as connection:
-                space = await spaces.to_search(connection, gallery_id, model)
-                rules = SearchRules(very_like, count)
-                found = await searching.search(connection, space, vectors, rules)
-        except pg.UndefinedTable:  # the gallery, or the model, went while this read
-            async with self.read() as connection:
-                space = await spaces.to_search(connection, gallery_id, model)
-            raise
+            space, found = await self._search(gallery_id, model, vectors, rules)
+        except pg.UndefinedTable:  # the gallery, or its space, went between two of its statements
+            space, found = await self._search(gallery_id, model, vectors, rules)
         if space.indexed:
             self._upkeep.sample_recall(space, vectors)
         return found
+
+    async def _search(
+        self, gallery_id: str, model: ModelKey, vectors: Sequence[Vector], rules: SearchRules
+    ) -> tuple[Space, list[list[Match]]]:
+        async with self.read() as connection:
+            space = await spaces.to_search(connection, gallery_id, model)
+            return space, await searching.search(connection, space, vectors, rules)
 
     async def settle_stranger(
         self,
