@@ -41,7 +41,7 @@ async def test_work_of_a_lane_runs_in_order_and_never_at_once(scheduler: Schedul
     log: list[str] = []
     lane = scheduler.lane()
     found = await asyncio.gather(lane.run(notes(log, "a", 3)), lane.run(notes(log, "b", 2)))
-    assert found == ["a", "b"]
+    assert list(found) == ["a", "b"]
     assert log == ["a0", "a1", "a2", "b0", "b1"]
 
 
