@@ -17,7 +17,13 @@ from omegaconf import OmegaConf
 from sam2 import sam2_video_predictor
 from sam2.build_sam import build_sam2_video_predictor
 
-TINY = "configs/sam2.1/sam2.1_hiera_t.yaml"
+CONFIGS = {
+    "tiny": "configs/sam2.1/sam2.1_hiera_t.yaml",
+    "small": "configs/sam2.1/sam2.1_hiera_s.yaml",
+    "base-plus": "configs/sam2.1/sam2.1_hiera_b+.yaml",
+    "large": "configs/sam2.1/sam2.1_hiera_l.yaml",
+}
+TINY = CONFIGS["tiny"]
 _SMALL_TRUNK = [
     "++model.image_encoder.trunk.embed_dim=16",
     "++model.image_encoder.trunk.stages=[1,1,2,1]",
@@ -26,16 +32,31 @@ _SMALL_TRUNK = [
 ]
 
 
-def build(seed: int, size: int, *, tiny: bool = False, extra: Sequence[str] = ()) -> Any:
-    """An official `SAM2VideoPredictor` on the CPU with random weights; ours reads the same one.
+def build(
+    seed: int,
+    size: int,
+    *,
+    tiny: bool = False,
+    model: str = "",
+    device: str = "cpu",
+    compiled: bool = False,
+) -> Any:
+    """An official `SAM2VideoPredictor` with random weights; ours reads the same one.
 
-    `size` is the model's input size; a small trunk unless `tiny`, which is `sam2.1_hiera_t`.
+    `size` is the model's input size. A small trunk, unless `tiny` (`sam2.1_hiera_t`) or `model`, a
+    key of CONFIGS, says another. `compiled` is the official `vos_optimized`, for CUDA.
     """
     torch.manual_seed(seed)
-    overrides = [f"++model.image_size={size}", *([] if tiny else _SMALL_TRUNK), *extra]
-    model = build_sam2_video_predictor(TINY, None, device="cpu", hydra_overrides_extra=overrides)
-    torch.nn.init.constant_(_score_bias(model), 2.0)  # objects are there unless a test says not
-    return model
+    whole = bool(model) or tiny
+    built = build_sam2_video_predictor(
+        CONFIGS[model or "tiny"],
+        None,
+        device=device,
+        hydra_overrides_extra=[f"++model.image_size={size}", *([] if whole else _SMALL_TRUNK)],
+        vos_optimized=compiled,
+    )
+    torch.nn.init.constant_(_score_bias(built), 2.0)  # objects are there unless a test says not
+    return built
 
 
 def write_checkpoint(

@@ -176,29 +176,6 @@ class StreamCore:
                 yield from self.carry(later, [object_id])
         return output
 
-    def unsay(self, index: int, object_id: int) -> Work[bool]:
-        """Forget what was said of an object on a retained frame, as if it had not been.
-
-        The frames from there on are tracked again; an object that nothing else was said of is
-        forgotten. False if nothing was said of it there.
-
-        Raises:
-            FrameGoneError: the frame is not retained.
-        """
-        self._frame(index)
-        memory = self._objects.get(object_id)
-        if memory is None or memory.conditioning.pop(index, None) is None:
-            return False
-        if not memory.conditioning:
-            del self._objects[object_id]
-            return True
-        for again in [key for key in self._frames if key >= index]:
-            if any(key <= again for key in memory.conditioning):
-                yield from self.carry(again, [object_id])
-            else:
-                memory.recent.pop(again, None)
-        return True
-
     def remove(self, object_id: int) -> bool:
         """Forget an object; False if there is none of that id."""
         return self._objects.pop(object_id, None) is not None
