@@ -42,6 +42,7 @@ def told(ahead: int, names: list[ObjectName | None]) -> list[ObjectName | None]:
         pytest.param(1, [MAYBE, MAYBE, ALICE], [MAYBE, ALICE, ALICE], id="only so far back"),
         pytest.param(0, [MAYBE, ALICE], [MAYBE, ALICE], id="nothing is held back"),
         pytest.param(5, [AGAINST, ALICE], [AGAINST, ALICE], id="a frame that speaks against it"),
+        pytest.param(5, [AGAINST, NOBODY], [NOBODY] * 2, id="one that agrees with being nobody"),
         pytest.param(5, [NOBODY, ALICE], [NOBODY, ALICE], id="a frame that decided otherwise"),
         pytest.param(5, [MAYBE, NOBODY, ALICE], [NOBODY, NOBODY, ALICE], id="the first that says"),
         pytest.param(5, [None, ALICE], [None, ALICE], id="a frame that was not named at all"),

@@ -58,10 +58,14 @@ class Lookahead:
         return frame, replace(answer, objects=named)
 
     def _filled_in(self, entry: LiveObject) -> LiveObject:
-        if entry.name is None or entry.name.decided or entry.name.similarity <= _SPOKEN_AGAINST:
+        if entry.name is None or entry.name.decided:
             return entry
         later = self._decided_later(entry.object_id)
-        return entry if later is None else replace(entry, name=later)
+        against = entry.name.similarity <= _SPOKEN_AGAINST
+        # A face that is like nobody's may turn out to be nobody's, but no longer somebody's.
+        if later is None or (against and later.person_id):
+            return entry
+        return replace(entry, name=later)
 
     def _decided_later(self, object_id: int) -> ObjectName | None:
         for _, answer in self._held:
