@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -22,7 +25,7 @@ from kinemask_tracker.settings import TrackerServiceSettings
 from numpy.typing import NDArray
 
 from tests.gateway.color_engine import ColorEngine
-from tests.gateway.jobs_kit import STALE_S, watched
+from tests.gateway.jobs_kit import ROOT, STALE_S, watched
 from tests.gateway.library_kit import LibraryCalls, library_gateway
 from tests.gateway.live_kit import ScriptedDetector, detecting
 from tests.segmenter.segment_calls import SegmentCalls, segmenting
@@ -171,6 +174,16 @@ async def studio(
             settings = WorkerSettings(port=0, database_url=url, data_dir=data_dir, **told)
             await enter(running(WorkerService(settings)))
         yield Studio(library, detector, segmenter, url, data_dir, addresses)
+
+
+def worker_process(it: Studio) -> subprocess.Popen[bytes]:
+    """A worker that may be killed."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "kinemask_gateway.worker"],
+        cwd=ROOT,
+        env={**os.environ, **it.worker_environment()},
+        stdout=subprocess.DEVNULL,
+    )
 
 
 def spans(frames: Sequence[TrackedFrame], object_id: int) -> list[tuple[int, int]]:

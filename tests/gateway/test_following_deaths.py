@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from kinemask.v1 import jobs_pb2 as pb
 
-from tests.gateway.following_kit import COLORS, Studio, Thing, made, moving, studio
-from tests.gateway.jobs_kit import ROOT, job_of, watched
+from tests.gateway.following_kit import (
+    COLORS,
+    Studio,
+    Thing,
+    made,
+    moving,
+    studio,
+    worker_process,
+)
+from tests.gateway.jobs_kit import job_of, watched
 from tests.gateway.library_kit import eventually
 from tests.postgres_kit import Postgres
 
@@ -30,16 +35,6 @@ THINGS = [
 @pytest.fixture
 def url(postgres: Postgres) -> str:
     return postgres.new_database()
-
-
-def process(it: Studio) -> subprocess.Popen[bytes]:
-    """A worker that may be killed."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "kinemask_gateway.worker"],
-        cwd=ROOT,
-        env={**os.environ, **it.worker_environment()},
-        stdout=subprocess.DEVNULL,
-    )
 
 
 async def queued(it: Studio, video_id: str) -> str:
@@ -58,14 +53,14 @@ async def test_ten_kills(url: str, tmp_path: Path) -> None:
     content = made(tmp_path, FRAMES, THINGS, cuts=[150])
     async with studio(url, tmp_path / "data", THINGS, with_worker=False) as it:
         video_id = (await it.library.add(content, "made.mkv")).video_id
-        quiet = process(it)
+        quiet = worker_process(it)
         try:
             expected = await undisturbed(it, video_id)
         finally:
             quiet.send_signal(signal.SIGTERM)
             await asyncio.to_thread(quiet.wait, 60)
         job_id = await queued(it, video_id)
-        running = process(it)
+        running = worker_process(it)
         killed_at: list[tuple[str, float]] = []
         try:
             for number in range(KILLS):
@@ -81,7 +76,7 @@ async def test_ten_kills(url: str, tmp_path: Path) -> None:
                 running.kill()
                 await asyncio.to_thread(running.wait)
                 killed_at.append((pb.JobPhase.Name(job.progress.phase), job.progress.fraction))
-                running = process(it)
+                running = worker_process(it)
             done = (await watched(it.library, job_id))[-1]
         finally:
             running.kill()

@@ -1012,7 +1012,9 @@ class RenderJobSpec(_message.Message):
 
     @_builtins.property
     def range(self) -> _videos_pb2.FrameRange:
-        """The frames to render, for a preview say. Default: all."""
+        """The frames to render, for a preview say. Default: all that the track job worked on; others are
+        never rendered, for nobody has looked for what is to be hidden there.
+        """
 
     def __init__(
         self,
@@ -1254,7 +1256,7 @@ class ExportJobSpec(_message.Message):
 
     @_builtins.property
     def range(self) -> _videos_pb2.FrameRange:
-        """The frames to write. Default: all."""
+        """The frames to write. Default: all that the track job worked on."""
 
     @_builtins.property
     def object_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:

@@ -1,7 +1,8 @@
-"""Boxes of detections that disagree with the masks of what they found.
+"""Boxes of detections whose objects' masks are not to be trusted.
 
-Only the leak guard draws them: where a mask is not where the object was detected, the whole box of
-the detection is covered. They are stored among the first pass's masks, with the guard's origin.
+Only the leak guard draws them: where a mask disagrees with its detection, or the detection lies
+over another object, of which the mask may have taken a part for its own, the whole box of the
+detection is covered. They are stored among the first pass's masks, with the guard's origin.
 """
 
 from __future__ import annotations
@@ -11,22 +12,26 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from kinemask import masks
 
-from kinemask_gateway.live.objects import BoxXyxy, contained, iou
+from kinemask_gateway.live.objects import CROWDED_IOU, BoxXyxy, contained, iou
 from kinemask_gateway.tracks.values import MaskOrigin, ObjectState, TrackedObject
 
-_WITHIN = 0.85
-_ALIKE = 0.65
+_WITHIN = 0.9
+_ALIKE = 0.7
 
 
 def doubtful(
     objects: Sequence[TrackedObject], found: Mapping[int, BoxXyxy], size: tuple[int, int]
 ) -> list[TrackedObject]:
-    """Detections whose object has a mask that is not there, as hints; `size`: (height, width)."""
+    """Detections whose object's mask is not to be trusted, as hints; `size`: (height, width)."""
     by_id = {entry.object_id: entry for entry in objects}
     hints = []
     for object_id, box in sorted(found.items()):
         entry = by_id.get(object_id)
-        if entry is None or _agree(entry.box_xyxy, box):
+        if entry is None:
+            continue
+        others = [o.box_xyxy for o in objects if o is not entry and o.box_xyxy is not None]
+        crowded = any(iou(box, other) > CROWDED_IOU for other in others)
+        if not crowded and _agree(entry.box_xyxy, box):
             continue
         hints.append(_hint(entry, box, size))
     return [hint for hint in hints if hint.area_px]

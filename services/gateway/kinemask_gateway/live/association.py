@@ -81,7 +81,7 @@ class Verdict:
     left_out: int
     """Detections that the cap on objects kept out."""
     eventful: bool = False
-    """True if something is new, or out of sight no more."""
+    """True if something is new, or out of sight no more, or in sight and not found."""
     found: Mapping[int, BoxXyxy] = field(default_factory=dict)
     """Objects that a detection belongs to, and its box."""
     missed_ids: frozenset[int] = frozenset()
@@ -134,7 +134,8 @@ def judge_round(
         seen.add(known.object_id)
     _forget_tracks(book, ended_track_ids)
     in_sight = {object_id for object_id, _ in boxes}
-    eventful = any(object_id not in in_sight for object_id, _ in prompts)
+    came = any(object_id not in in_sight for object_id, _ in prompts)
+    eventful = came or any(book.objects[key].detected and key not in seen for key in in_sight)
     drop_ids = _let_go(book, seen, in_sight, rules)
     missed = frozenset(o.object_id for o in book.objects.values() if o.object_id not in seen)
     return Verdict(

@@ -150,7 +150,7 @@ class ObjectBook:
 
 
 _HISTORY = 256
-_CROWDED_IOU = 0.1
+CROWDED_IOU = 0.1
 _JUMP = 1.5
 
 
@@ -190,7 +190,7 @@ def iou(a: BoxXyxy, b: BoxXyxy) -> float:
 def crowded(sightings: Sequence[Sighting]) -> bool:
     """True if two objects lie over each other, so that one may be taken for the other."""
     boxes = [sighting.box_xyxy for sighting in sightings if sighting.box_xyxy is not None]
-    return any(iou(a, b) > _CROWDED_IOU for a, b in itertools.combinations(boxes, 2))
+    return any(iou(a, b) > CROWDED_IOU for a, b in itertools.combinations(boxes, 2))
 
 
 def area(box: BoxXyxy) -> float:

@@ -36,7 +36,7 @@ class Note(IntEnum):
     CALM_ROUND = 0
     """A detection found what was known."""
     EVENTFUL_ROUND = 1
-    """It found something new, or something that had been out of sight."""
+    """It found something new, or did not find what was in sight."""
     LOST = 2
     """An object's mask became empty, or has another size all at once."""
     CROWDED = 3
