@@ -17,7 +17,7 @@ from kinemask.effects import (
 from numpy.typing import NDArray
 
 from kinemask_gateway.rendering.coverage import Coverage, extend
-from kinemask_gateway.rendering.rules import Rule, is_decided
+from kinemask_gateway.rendering.rules import Rule, is_decided, may_have_name
 from kinemask_gateway.tracks.values import MaskOrigin, TrackedFrame, TrackedObject
 
 
@@ -84,7 +84,7 @@ class Drawing:
             covered.label = entry.label
             if is_decided(entry) and entry.name is not None:
                 covered.name = entry.name.name
-            elif self._by_name:
+            elif self._by_name and may_have_name(entry):
                 extend(covered.undecided, frame.frame_index, frame.frame_index)
             names = [one.name for one in drawn if _reaches(one, entry.object_id)]
             share = union.share(sight)

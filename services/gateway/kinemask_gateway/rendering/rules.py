@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kinemask.effects import EffectSpec, PlanarEffect, default_intensity, make_planar_effect
+from kinemask.effects import (
+    EffectSpec,
+    PlanarEffect,
+    default_intensity,
+    is_nameable,
+    make_planar_effect,
+)
 from kinemask.v1 import jobs_pb2 as pb
 from kinemask.v1 import live_pb2
 from kinemask_chassis import errors
@@ -28,13 +34,14 @@ class Selection:
         return bool(self.only_names or self.except_names)
 
     def covers(self, entry: TrackedObject) -> bool:
-        """Whether an object is meant on a frame. While it is not known who it is, it is."""
+        """Whether an object is meant on a frame. Somebody of whom it is not known who they are
+        is."""
         if self.object_ids and entry.object_id not in self.object_ids:
             return False
         if self.prompts and _plain(entry.prompt) not in self.prompts:
             return False
         if not is_decided(entry):
-            return True
+            return not self.only_names or may_have_name(entry)
         names = _names(entry)
         return bool(not self.only_names or names & self.only_names) and not (
             names & self.except_names
@@ -53,6 +60,11 @@ class Rule:
 def is_decided(entry: TrackedObject) -> bool:
     """Whether it is known who an object is; for one without a face, never."""
     return entry.name is not None and entry.name.decided
+
+
+def may_have_name(entry: TrackedObject) -> bool:
+    """Whether an object may have a name: faces and people may, a cup never."""
+    return is_nameable(f"{entry.label} {entry.prompt}")
 
 
 def rules_of(rules: Iterable[pb.RenderRule]) -> tuple[Rule, ...]:
