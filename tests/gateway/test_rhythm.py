@@ -41,12 +41,12 @@ def test_sooner_after_something_new() -> None:
     assert due_frames(rhythm, 42, first=31) == [34, 38]
 
 
-def test_sooner_where_things_lie_over_each_other() -> None:
-    rhythm = adaptive(8)
-    assert rhythm.due(0)
-    for frame_id in range(1, 17):
+def test_no_later_where_things_lie_over_each_other() -> None:
+    rhythm = adaptive(4, max_every_n_frames=16)
+    due_frames(rhythm, 19)
+    for frame_id in range(19, 40):
         rhythm.note(frame_id, Note.CROWDED)
-    assert due_frames(rhythm, 16, first=1) == [5, 9, 13]
+    assert due_frames(rhythm, 40, first=20) == [20, 24, 28, 32, 36, 40]
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ class Rhythm:
                 self.soon = True
             elif what == Note.CROWDED:
                 self.calm_rounds = 0
-                self.interval = min(self.interval, max(self.usual // 2, self.least))
+                self.interval = min(self.interval, self.usual)
             elif what == Note.EVENTFUL_ROUND:
                 self.calm_rounds = 0
                 self.interval = self.usual
