@@ -5,6 +5,8 @@
 - The two finest levels of the pyramid are projected twice in a row (Hiera to 256 channels, those to
   the decoder's 32 and 64): the two projections are one.
 - Positions depend on the size alone, and are worked out once.
+- In bfloat16 on a CPU, attention over the whole picture runs in our tiles: PyTorch's is no faster
+  there than in float32.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Any
 import torch
 from torch.nn.functional import linear
 
+from kinemask_segmenter.engines.sam2.attention import attend
 from kinemask_segmenter.engines.sam2.features import Encoded
 
 _STRIP_NUMBERS = 1 << 19
@@ -85,10 +88,19 @@ class FastEncoder:
         seen = seen + self._places[size]
         ends = []
         for number, block in enumerate(trunk.blocks):
-            seen = block(seen) if seen.is_cuda or not block.window_size else _by_strips(block, seen)
+            seen = self._through(block, seen)
             if number in trunk.stage_ends:
                 ends.append(seen)
         return ends
+
+    def _through(self, block: Any, seen: torch.Tensor) -> torch.Tensor:
+        if seen.is_cuda:
+            return _tensor(block(seen))
+        if block.window_size:
+            return _by_strips(block, seen)
+        if self._dtype is torch.float32 or block.q_stride or block.dim != block.dim_out:
+            return _tensor(block(seen))
+        return _over_all(block, seen)
 
     def _position_of(self, level: torch.Tensor) -> torch.Tensor:
         size = (int(level.shape[1]), int(level.shape[2]))
@@ -97,6 +109,23 @@ class FastEncoder:
             found = self._position(like).to(level.dtype)
             self._positions[size] = found.flatten(2).permute(2, 0, 1)
         return self._positions[size]
+
+
+def _tensor(found: Any) -> torch.Tensor:
+    assert isinstance(found, torch.Tensor)
+    return found
+
+
+def _over_all(block: Any, seen: torch.Tensor) -> torch.Tensor:
+    """A block without windows, one picture."""
+    height, width = seen.shape[1:3]
+    heads = block.attn.num_heads
+    parts = block.attn.qkv(block.norm1(seen)).reshape(height * width, 3, heads, -1)
+    queries, keys, values = parts.permute(1, 2, 0, 3)
+    scale = queries.shape[-1] ** -0.5
+    found = attend(queries * scale, keys.contiguous(), values.contiguous())
+    seen = seen + block.attn.proj(found.transpose(0, 1).reshape(1, height, width, -1))
+    return seen + _tensor(block.mlp(block.norm2(seen)))
 
 
 def _by_strips(block: Any, seen: torch.Tensor) -> torch.Tensor:
