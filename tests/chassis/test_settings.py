@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from kinemask.data_folder import default_data_dir
 from kinemask_chassis.settings import (
     ChassisSettings,
     Port,
-    default_data_dir,
     load_settings,
     settings_help,
     settings_table,

@@ -6,11 +6,11 @@ field's name in capitals, and each has a description that `settings_table` shows
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
+from kinemask.data_folder import default_data_dir
 from pydantic import Field, FilePath, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -21,16 +21,6 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 """A port; for a service that overrides the default one: `port: Port = Field(default=...)`."""
 
 SettingsT = TypeVar("SettingsT", bound="ChassisSettings")
-
-
-def default_data_dir() -> Path:
-    """The platform's folder for a user's application data, not created yet."""
-    home = Path.home()
-    if sys.platform == "darwin":
-        return home / "Library" / "Application Support" / "kinemask"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local")) / "kinemask"
-    return Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share") / "kinemask"
 
 
 class ChassisSettings(BaseSettings):

@@ -9,6 +9,7 @@ from kinemask.cli.detect import detect
 from kinemask.cli.faces.commands import faces
 from kinemask.cli.image import image
 from kinemask.cli.info import engines, version
+from kinemask.cli.models import models
 from kinemask.cli.segment import segment
 from kinemask.cli.stored.export import export
 from kinemask.cli.stored.jobs import jobs
@@ -26,5 +27,5 @@ app = typer.Typer(
 )
 for _command in (track, detect, segment, caption, image, render, export, up, engines, version):
     app.command()(_command)
-for _group, _name in ((faces, "faces"), (videos, "videos"), (jobs, "jobs")):
+for _group, _name in ((faces, "faces"), (videos, "videos"), (jobs, "jobs"), (models, "models")):
     app.add_typer(_group, name=_name)

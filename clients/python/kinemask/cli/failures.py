@@ -88,13 +88,14 @@ def _of_ours(error: Exception) -> CommandError | None:
     from kinemask.cli.up import StackError
     from kinemask.errors import KinemaskError
     from kinemask.images import ImageError
+    from kinemask.models import ModelError
     from kinemask.video import VideoError
 
     if isinstance(error, KinemaskError):
         return _answered(error)
     if isinstance(error, StackError):
         return CommandError(f"the services could not be started: {error}")
-    if isinstance(error, (ImageError, VideoError)):
+    if isinstance(error, (ImageError, ModelError, VideoError)):
         return CommandError(str(error))
     return None
 
