@@ -109,11 +109,12 @@ async def test_our_own_faults_leak_nothing(echo_channel: Channel, kind: str, tex
 
 
 async def test_an_abort_by_hand_keeps_its_code(
-    echo_channel: Channel, echo_service: EchoService
+    echo_server: RunningServer, echo_channel: Channel, echo_service: EchoService
 ) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await unary(echo_channel, "abort")
     assert caught.value.code() == grpc.StatusCode.DATA_LOSS
+    await echo_server.interceptor.wait_idle()
     assert _handled(echo_service, "Unary", "DATA_LOSS") == 1
 
 

@@ -18,6 +18,7 @@ from kinemask import wire  # noqa: E402
 from kinemask.v1 import segmenter_pb2  # noqa: E402
 from kinemask_chassis.errors import ServiceError  # noqa: E402
 from kinemask_chassis.server import StartError  # noqa: E402
+from kinemask_chassis.snapshots import SnapshotError  # noqa: E402
 from kinemask_segmenter.engines.base import FrameGoneError, Prompt, StreamOptions  # noqa: E402
 from kinemask_segmenter.engines.everything import EverythingOptions  # noqa: E402
 from kinemask_segmenter.engines.installed import installed_engines  # noqa: E402
@@ -94,18 +95,18 @@ async def test_a_restored_stream_goes_on_bit_for_bit(engine: Sam2Engine) -> None
 
 
 @pytest.mark.parametrize(
-    ("change", "why"),
+    "change",
     [
-        pytest.param(lambda blob: blob[:-9], "", id="truncated"),
-        pytest.param(lambda blob: blob[:40] + b"?" + blob[41:], "", id="a flipped byte"),
-        pytest.param(lambda blob: b"", "", id="empty"),
+        pytest.param(lambda blob: blob[:-9], id="truncated"),
+        pytest.param(lambda blob: blob[:40] + b"?" + blob[41:], id="a flipped byte"),
+        pytest.param(lambda blob: b"", id="empty"),
     ],
 )
-async def test_a_damaged_snapshot_is_refused(engine: Sam2Engine, change: Any, why: str) -> None:
+async def test_a_damaged_snapshot_is_refused(engine: Sam2Engine, change: Any) -> None:
     stream = engine.open_stream(HEIGHT, WIDTH)
     await follow(stream, range(2), Prompt(1, box_xyxy=BOX))
     blob = await stream.snapshot()
-    with pytest.raises(ValueError, match=why):
+    with pytest.raises(SnapshotError):
         engine.open_stream(HEIGHT, WIDTH, change(blob))
 
 
