@@ -49,3 +49,11 @@ class GatewaySettings(LibrarySettings):
     open_timeout_s: float = Field(
         default=10.0, gt=0, description="Seconds a service may take to open a stream."
     )
+    session_idle_s: float = Field(
+        default=900.0,
+        gt=0,
+        description="Seconds until an annotation session that nobody uses leaves the memory.",
+    )
+    max_sessions_held: int = Field(
+        default=128, ge=1, description="Annotation sessions in memory at a time."
+    )

@@ -150,7 +150,7 @@ class Library:
         if number is None:
             last = index.frame_count - 1
             what = f"the last frame, {last}, is shown until {index.duration_us - 1} us"
-            raise _out_of_range(f"expected a time within the video: {what}, got {time_us}")
+            raise out_of_range(f"expected a time within the video: {what}, got {time_us}")
         return number
 
     async def time_us(self, video_id: str, number: int) -> int:
@@ -235,8 +235,9 @@ def check_frame(number: int, index: FrameIndex) -> None:
     """Raises ServiceError OUT_OF_RANGE for a frame that is not there."""
     if not 0 <= number < index.frame_count:
         last = index.frame_count - 1
-        raise _out_of_range(f"expected a frame from 0 to {last}, got {number}")
+        raise out_of_range(f"expected a frame from 0 to {last}, got {number}")
 
 
-def _out_of_range(what: str) -> errors.ServiceError:
+def out_of_range(what: str) -> errors.ServiceError:
+    """OUT_OF_RANGE: there is no such frame."""
     return errors.ServiceError(grpc.StatusCode.OUT_OF_RANGE, what, reason="NO_SUCH_FRAME")

@@ -1,0 +1,1 @@
+"""Interactive sessions on stored videos: prompt, look, correct, propagate."""
