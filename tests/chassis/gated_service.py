@@ -8,15 +8,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
 
 import grpc
+from google.rpc import status_pb2
 from kinemask.v1 import media_pb2, segmenter_pb2, segmenter_pb2_grpc
 from kinemask_chassis import errors
 from kinemask_chassis.server import Service
 from kinemask_chassis.settings import ChassisSettings
-from kinemask_chassis.streams import StreamLimits, StreamPlan, StreamServer
+from kinemask_chassis.streams import StreamLimits, StreamPlan, StreamServer, Walk
 from kinemask_chassis.streams.terms import StreamTerms
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Edit = segmenter_pb2.SegmentVideoEdit
+FAILING_WALK = 99
+"""A walk that comes to this frame fails."""
 
 
 class Gate:
@@ -48,11 +51,40 @@ class Gate:
             self.waiting -= 1
 
 
+class GatedWalk:
+    """Names the frames from the edit's to the one it asks for, when a test lets it."""
+
+    def __init__(self, gate: Gate, edit: Edit, frame_id: int) -> None:
+        self._gate = gate
+        self._edit_id = edit.edit_id
+        step = 1 if edit.propagate.to_frame_id >= frame_id else -1
+        self._left = list(range(frame_id, edit.propagate.to_frame_id + step, step))
+
+    async def step(self) -> segmenter_pb2.PropagatedResult | None:
+        if not self._left:
+            return None
+        await self._gate()
+        frame_id = self._left.pop(0)
+        if frame_id == FAILING_WALK:
+            raise errors.not_found(f"frame {frame_id} is not retained", reason="FRAME_GONE")
+        return segmenter_pb2.PropagatedResult(
+            edit_id=self._edit_id,
+            result=segmenter_pb2.SegmentVideoResult(frame_id=frame_id),
+            last=not self._left,
+        )
+
+    def ended(self, status: status_pb2.Status) -> segmenter_pb2.PropagatedResult:
+        return segmenter_pb2.PropagatedResult(edit_id=self._edit_id, last=True, status=status)
+
+
 class GatedHandler:
     """Counts steps and edits, and puts both into every result: width and height."""
 
-    def __init__(self, gate: Gate, state: bytes, depth: int, payload_bytes: int) -> None:
+    def __init__(
+        self, gate: Gate, walk_gate: Gate, state: bytes, depth: int, payload_bytes: int
+    ) -> None:
         self._gate = gate
+        self._walk_gate = walk_gate
         self._payload = b"\1" * payload_bytes
         self.depth = depth
         self.closed = 0
@@ -89,7 +121,9 @@ class GatedHandler:
             height=edits,
         )
 
-    async def apply(self, edit: Edit, frame_id: int, prepared: str | None) -> int:
+    async def apply(self, edit: Edit, frame_id: int, prepared: str | None) -> int | Walk:
+        if edit.HasField("propagate"):
+            return GatedWalk(self._walk_gate, edit, frame_id)
         if prepared is None and frame_id < self.steps - 2:
             raise errors.not_found(f"frame {frame_id} is not retained", reason="FRAME_GONE")
         self.edits += 1
@@ -125,6 +159,7 @@ class GatedService(Service[ChassisSettings]):
     ) -> None:
         super().__init__(settings)
         self.gate = Gate()
+        self.walk_gate = Gate()
         self.handlers: list[GatedHandler] = []
         self.streams = StreamServer(StreamLimits.of(settings))
         self._depth = depth
@@ -152,7 +187,9 @@ class GatedService(Service[ChassisSettings]):
     ) -> StreamPlan[media_pb2.Frame, Edit, str, tuple[str, int, int]]:
         if config.model not in ("", "gated"):
             raise errors.not_found(f"no model {config.model!r}", reason="UNKNOWN_MODEL")
-        handler = GatedHandler(self.gate, terms.state, self._depth, self._payload_bytes)
+        handler = GatedHandler(
+            self.gate, self.walk_gate, terms.state, self._depth, self._payload_bytes
+        )
         self.handlers.append(handler)
         effective = segmenter_pb2.SegmentVideoConfig(model="gated")
         terms.fill_in(effective.stream)

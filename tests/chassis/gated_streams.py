@@ -33,6 +33,18 @@ def removal(
     return segmenter_pb2.SegmentVideoEdit(edit_id=edit_id, frame_id=frame_id, remove=remove)
 
 
+def propagation(
+    edit_id: int, frame_id: int | None, to_frame_id: int
+) -> segmenter_pb2.SegmentVideoEdit:
+    walk = segmenter_pb2.Propagation(to_frame_id=to_frame_id)
+    return segmenter_pb2.SegmentVideoEdit(edit_id=edit_id, frame_id=frame_id, propagate=walk)
+
+
+def stop(edit_id: int, propagation_edit_id: int) -> segmenter_pb2.SegmentVideoEdit:
+    stopped = segmenter_pb2.PropagationStop(propagation_edit_id=propagation_edit_id)
+    return segmenter_pb2.SegmentVideoEdit(edit_id=edit_id, stop=stopped)
+
+
 def config(
     window: int = 4,
     policy: streams_pb2.OverflowPolicy.ValueType = BLOCK,
@@ -82,4 +94,5 @@ async def serving(service: GatedService) -> AsyncIterator[GatedCalls]:
             yield calls
         finally:
             service.gate.release_all()
+            service.walk_gate.release_all()
             await calls.close()

@@ -138,6 +138,11 @@ def aborted(message: str, *, reason: str) -> ServiceError:
     return ServiceError(grpc.StatusCode.ABORTED, message, reason=reason)
 
 
+def cancelled(message: str, *, reason: str) -> ServiceError:
+    """CANCELLED: the client itself asked for the end."""
+    return ServiceError(grpc.StatusCode.CANCELLED, message, reason=reason)
+
+
 def deadline_exceeded(message: str, *, reason: str = "DEADLINE_EXCEEDED") -> ServiceError:
     """DEADLINE_EXCEEDED: the time the client gave was over before the work began or ended."""
     return ServiceError(grpc.StatusCode.DEADLINE_EXCEEDED, message, reason=reason)

@@ -4,6 +4,7 @@ from kinemask_chassis.streams.handler import StreamHandler, StreamObserver, Stre
 from kinemask_chassis.streams.queue import Policy
 from kinemask_chassis.streams.server import StreamServer
 from kinemask_chassis.streams.terms import StreamLimits, StreamTerms
+from kinemask_chassis.streams.walks import Walk
 
 __all__ = [
     "Policy",
@@ -13,4 +14,5 @@ __all__ = [
     "StreamPlan",
     "StreamServer",
     "StreamTerms",
+    "Walk",
 ]

@@ -61,6 +61,10 @@ class Answers:
         """An edit that was not."""
         return self._edit(edit, frame_id or 0, 0, errors.status_from_exception(error))
 
+    def walked(self, step: Message) -> Message:
+        """One step of a walk."""
+        return self._response(propagated=step)
+
     def snapshot(self, state: bytes, frame_id: int) -> Message:
         token = self._terms.seal(state, frame_id)
         return self._response(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Generic
+from typing import Any, Generic
 
 from kinemask_chassis.streams.handler import EditT
+from kinemask_chassis.streams.walks import stopped_by
 
 MAX_EDITS = 256
 MAX_EDIT_BYTES = 64 * 1024 * 1024
@@ -46,20 +47,30 @@ class EditBook(Generic[EditT]):
         return bool(self._late)
 
     def add(self, pending: PendingEdit[EditT], last_stepped: int) -> bool:
-        """Keep an edit; one about a frame that was stepped already is due at once.
+        """Keep an edit; one about a frame that was stepped already, or a stop, is due at once.
 
         Returns False, and keeps nothing, where a bound is reached.
         """
         size = pending.edit.ByteSize()
         if len(self) >= MAX_EDITS or (len(self) and self._bytes + size > MAX_EDIT_BYTES):
             return False
-        late = pending.frame_id is not None and pending.frame_id <= last_stepped
+        named, stops = pending.frame_id, stopped_by(pending.edit) is not None
+        late = stops or (named is not None and named <= last_stepped)
         (self._late if late else self._pending).append(pending)
         self._bytes += size
         return True
 
     def take_late(self) -> PendingEdit[EditT]:
         return self._taken(self._late.popleft())
+
+    def take_propagation(self, edit_id: int) -> PendingEdit[EditT] | None:
+        """A propagation that waits for its frame; None if none of that id does."""
+        for pending in self._pending:
+            edit: Any = pending.edit
+            if edit.edit_id == edit_id and edit.HasField("propagate"):
+                self._pending.remove(pending)
+                return self._taken(pending)
+        return None
 
     def take_due(self, frame_id: int) -> list[PendingEdit[EditT]]:
         """Edits that land on this frame, and those whose frame was never worked on."""

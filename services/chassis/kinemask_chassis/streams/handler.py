@@ -8,6 +8,8 @@ from typing import Generic, Protocol, TypeVar
 from google.protobuf.message import Message
 from kinemask.v1 import media_pb2, streams_pb2
 
+from kinemask_chassis.streams.walks import Walk
+
 FrameT = TypeVar("FrameT", bound=Message)
 EditT = TypeVar("EditT", bound=Message)
 PreparedT = TypeVar("PreparedT")
@@ -40,8 +42,8 @@ class StreamHandler(Protocol[_FrameT, _EditT, PreparedT, RawT]):
         """The result message; the runner fills in its `timing`, or adds the waiting to it."""
         ...
 
-    async def apply(self, edit: _EditT, frame_id: int, prepared: PreparedT | None) -> int:
-        """Apply an edit and return the object id it was about (0 for none).
+    async def apply(self, edit: _EditT, frame_id: int, prepared: PreparedT | None) -> int | Walk:
+        """Apply an edit and return the object id it was about (0 for none), or the walk it began.
 
         With `prepared`, the frame is about to be stepped, and the edit is answered with what comes
         of that step. Without, it lies in the past, or was never worked on: land there if it is

@@ -53,7 +53,7 @@ class Reader(Generic[FrameT, EditT, PreparedT, RawT]):
 
     def _has_room(self) -> bool:
         window_open = not self._state.queue.full or not self._blocks
-        return window_open and len(self._state.side) < MAX_UNSENT
+        return window_open and self._state.unsent < MAX_UNSENT
 
     def _take(self, request: Any) -> None:
         kind = request.WhichOneof("message")

@@ -10,14 +10,21 @@ from typing import Generic
 
 from google.protobuf.message import Message
 
+from kinemask_chassis import errors
 from kinemask_chassis.streams.edits import EditBook
 from kinemask_chassis.streams.handler import EditT, FrameT, PreparedT
 from kinemask_chassis.streams.queue import FrameEntry, FrameQueue
 from kinemask_chassis.streams.signal import Signal
 from kinemask_chassis.streams.terms import StreamTerms
+from kinemask_chassis.streams.walks import WalkBook
 
 MAX_UNSENT = 64
-"""Answers to edits that may wait for the client to read; the reader stops there."""
+"""Answers to edits, and steps of walks, that may wait for the client to read; the reader stops
+there."""
+
+WALK_CUT = errors.aborted(
+    "the server leaves; what was sent of this propagation stays valid", reason="PROPAGATION_CUT"
+)
 
 
 @dataclass(eq=False)
@@ -49,7 +56,7 @@ class StreamLoad:
     edits: int
     """Edits that wait for their frame."""
     unsent: int
-    """Answers to edits, and snapshots, that the client has not read."""
+    """Answers to edits, steps of walks and snapshots that the client has not read."""
 
 
 class StreamState(Generic[FrameT, EditT, PreparedT]):
@@ -66,6 +73,7 @@ class StreamState(Generic[FrameT, EditT, PreparedT]):
         self.edits: EditBook[EditT] = EditBook()
         self.side: deque[Message] = deque()
         """Answers that need not wait for a frame's turn."""
+        self.walks = WalkBook()
         self.signal = Signal()
         self.last_read = terms.resumed_after if terms.resumed_after is not None else -1
         self.last_stepped = self.last_read
@@ -87,13 +95,22 @@ class StreamState(Generic[FrameT, EditT, PreparedT]):
         return max(0.0, (self.drain_deadline_s or 0.0) - time.monotonic())
 
     @property
+    def unsent(self) -> int:
+        """What the client has not read, frames' answers aside."""
+        return len(self.side) + self.walks.unread
+
+    @property
     def load(self) -> StreamLoad:
-        return StreamLoad(self.queue.unanswered, len(self.queue), len(self.edits), len(self.side))
+        return StreamLoad(self.queue.unanswered, len(self.queue), len(self.edits), self.unsent)
 
     def drain(self, grace_s: float) -> None:
-        """Take nothing more in; the client sends again what no work has begun on."""
+        """Take nothing more in; the client sends again what no work has begun on.
+
+        Walks end here: the frames they go over stay behind.
+        """
         self.drain_deadline_s = time.monotonic() + grace_s
         self.queue.cut_waiting()
+        self.walks.end_all(WALK_CUT.to_status())
         self.signal.changed()
 
     @property
@@ -104,4 +121,4 @@ class StreamState(Generic[FrameT, EditT, PreparedT]):
 
     @property
     def all_told(self) -> bool:
-        return self.work_over and len(self.queue) == 0
+        return self.work_over and len(self.queue) == 0 and not self.walks.unread

@@ -1,4 +1,7 @@
-"""Works on a stream's frames: `prepare` runs ahead, `step` in order, `finish` trails."""
+"""Works on a stream's frames: `prepare` runs ahead, `step` in order, `finish` trails.
+
+Edits and walks have their turn between two steps.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from google.protobuf.message import Message
 
 from kinemask_chassis import errors
 from kinemask_chassis.streams.answers import Answers
-from kinemask_chassis.streams.edits import PendingEdit
+from kinemask_chassis.streams.editor import Editor
 from kinemask_chassis.streams.handler import (
     EditT,
     FrameT,
@@ -43,16 +46,20 @@ class Worker(Generic[FrameT, EditT, PreparedT, RawT]):
         self._answers = answers
         self._handler = handler
         self._observer = observer
+        self._editor = Editor(state, answers, handler)
         self._to_step: deque[Entry[FrameT, PreparedT]] = deque()
         self._since_snapshot = 0
+        self._walked_last = False
 
     async def run(self) -> None:
-        """Step frames and apply edits until there is nothing left of either."""
+        """Step frames, apply edits and go on with walks until there is nothing left of any."""
         state = self._state
         while True:
             await state.signal.until(self._something_to_do)
             if state.edits.has_late:
-                await self._apply_late(state.edits.take_late())
+                await self._editor.apply_late(state.edits.take_late())
+            elif self._walk_is_next:
+                await self._walk()
             elif self._to_step:
                 await self._step(self._to_step.popleft())
             elif self._snapshot_is_late():
@@ -61,7 +68,7 @@ class Worker(Generic[FrameT, EditT, PreparedT, RawT]):
                 break
             state.signal.changed()
         if not state.draining:
-            self._refuse_rest()
+            self._editor.refuse_rest()
         state.work_over = True
         state.signal.changed()
 
@@ -86,7 +93,9 @@ class Worker(Generic[FrameT, EditT, PreparedT, RawT]):
     def _something_to_do(self) -> bool:
         state = self._state
         waits = state.edits.has_late or self._to_step or self._snapshot_is_late()
-        return bool(waits or (state.nothing_more_to_step and not self._snapshot_comes))
+        walks = state.walks.next is not None
+        over = state.nothing_more_to_step and not self._snapshot_comes and not state.walks
+        return bool(waits or walks or over)
 
     # --- frames
 
@@ -104,17 +113,17 @@ class Worker(Generic[FrameT, EditT, PreparedT, RawT]):
         if entry.frame.failure is not None:
             self._fail(entry, entry.frame.failure)
             return
-        applied = await self._apply_due(entry)
+        self._walked_last = False
+        applied = await self._editor.apply_due(entry)
         try:
             raw = await self._timed_step(entry.frame)
         except Exception as error:  # noqa: BLE001 - answered in-band, whatever it is
-            refused = (self._answers.refusal(edit, entry.frame_id, error) for edit, _ in applied)
-            self._state.side.extend(refused)
+            self._editor.refuse_applied(applied, entry.frame_id, error)
             self._fail(entry, error)
             return
         self._state.last_stepped = entry.frame_id
-        done = (self._answers.edit(edit, entry.frame_id, about) for edit, about in applied)
-        self._state.side.extend(done)
+        for edit, outcome in applied:
+            self._editor.settle(edit, entry.frame_id, outcome)
         snapshot = await self._snapshot() if self._snapshot_due(entry.frame_id) else None
         self.group.create_task(self._finish(entry, raw, snapshot))
 
@@ -153,41 +162,25 @@ class Worker(Generic[FrameT, EditT, PreparedT, RawT]):
         self.start_waiting()
         self._state.signal.changed()
 
-    # --- edits
+    # --- walks
 
-    async def _apply_due(self, entry: Entry[FrameT, PreparedT]) -> list[tuple[EditT, int]]:
-        """Apply what lands on this frame; such an edit is answered once the frame was stepped.
+    @property
+    def _walk_is_next(self) -> bool:
+        """Walks and frames take turns: neither waits for more than a step of the other."""
+        walks = self._state.walks
+        return walks.next is not None and not (self._walked_last and self._to_step)
 
-        Edits of earlier frames, never worked on, are answered at once.
-        """
-        applied: list[tuple[EditT, int]] = []
-        for pending in self._state.edits.take_due(entry.frame_id):
-            if pending.frame_id not in (None, entry.frame_id):
-                await self._apply_late(pending)
-                continue
-            edit, prepared = pending.edit, entry.frame.prepared
-            try:
-                applied.append((edit, await self._handler.apply(edit, entry.frame_id, prepared)))
-            except Exception as error:  # noqa: BLE001 - answered in-band, whatever it is
-                self._state.side.append(self._answers.refusal(edit, entry.frame_id, error))
-        return applied
-
-    async def _apply_late(self, pending: PendingEdit[EditT]) -> None:
-        """Apply an edit about a frame that lies in the past; it names one."""
-        frame_id = pending.frame_id or 0
+    async def _walk(self) -> None:
+        """One step of the walk whose turn it is."""
+        self._walked_last = True
+        begun = self._state.walks.next
+        assert begun is not None
         try:
-            object_id = await self._handler.apply(pending.edit, frame_id, None)
+            step = await begun.walk.step()
         except Exception as error:  # noqa: BLE001 - answered in-band, whatever it is
-            answer = self._answers.refusal(pending.edit, frame_id, error)
+            self._state.walks.end(begun.edit_id, errors.status_from_exception(error))
         else:
-            answer = self._answers.edit(pending.edit, frame_id, object_id)
-        self._state.side.append(answer)
-
-    def _refuse_rest(self) -> None:
-        for pending in self._state.edits.take_all():
-            about = "the next frame" if pending.frame_id is None else f"frame {pending.frame_id}"
-            gone = errors.not_found(f"the stream ended before {about}", reason="FRAME_GONE")
-            self._state.side.append(self._answers.refusal(pending.edit, pending.frame_id, gone))
+            self._state.walks.stepped(begun, step)
 
     # --- snapshots
 

@@ -36,21 +36,33 @@ class Writer(Generic[FrameT, EditT, PreparedT]):
         self._answers = answers
         self._handler = handler
         self._send = send
+        self._walked_last = False
+        """Frames and walks take turns."""
 
     async def run(self, reader: asyncio.Task[None]) -> None:
         """Write until everything was told; then, if this side has to leave, hand over."""
         state = self._state
         while True:
-            await state.signal.until(lambda: state.side or state.queue.ready or state.all_told)
+            await state.signal.until(self._something_to_tell)
+            walked = state.walks.may_tell(state.last_told)
             if state.side:
                 await self.send(state.side.popleft())
+            elif walked and not (self._walked_last and state.queue.ready):
+                self._walked_last = True
+                await self.send(self._answers.walked(state.walks.tell()))
             elif (entry := state.queue.pop_ready()) is not None:
+                self._walked_last = False
                 await self._tell(entry)
             else:
                 break
             state.signal.changed()
         if state.draining:
             await self._say_goodbye(reader)
+
+    def _something_to_tell(self) -> bool:
+        state = self._state
+        walked = state.walks.may_tell(state.last_told)
+        return bool(state.side or state.queue.ready or walked or state.all_told)
 
     async def send(self, message: Message) -> None:
         """Write one message.
