@@ -11,6 +11,7 @@ import sam2
 import torch
 from kinemask_segmenter.engines.sam2.core import CoreConfig, StreamCore
 from kinemask_segmenter.engines.sam2.forward import Forward, Points
+from kinemask_segmenter.engines.sam2.memory import Output
 from kinemask_segmenter.engines.sam2.models import exact
 from kinemask_segmenter.engines.sam2.work import alone
 from omegaconf import OmegaConf
@@ -127,12 +128,14 @@ class Follower:
         """Encode the next frame `(3, S, S)`; its index."""
         return alone(self.core.see(image))
 
-    def track(
-        self, index: int, object_ids: Sequence[int] | None = None, *, reverse: bool = False
-    ) -> dict[int, torch.Tensor]:
+    def track(self, index: int, object_ids: Sequence[int] | None = None) -> dict[int, torch.Tensor]:
         """Objects carried to a retained frame."""
-        found = alone(self.core.carry(index, object_ids, reverse=reverse))
-        return {key: each.logits for key, each in found.items()}
+        return _logits(alone(self.core.carry(index, object_ids)))
+
+    def walk(self, indices: Sequence[int]) -> list[dict[int, torch.Tensor]]:
+        """Retained frames gone over once more, in that order."""
+        walk = self.core.walk(indices)
+        return [_logits(alone(walk.step())) for _ in indices]
 
     def prompt(
         self, index: int, object_id: int, points: Points | None, mask: torch.Tensor | None = None
@@ -140,5 +143,13 @@ class Follower:
         """What a prompt gives on its frame."""
         return alone(self.core.say(index, object_id, points, mask)).logits
 
+    def clear_frame(self, index: int, object_id: int) -> None:
+        """Take back what was prompted on a retained frame and after it."""
+        alone(self.core.unsay(index, object_id))
+
     def remove(self, object_id: int) -> bool:
         return self.core.remove(object_id)
+
+
+def _logits(found: dict[int, Output]) -> dict[int, torch.Tensor]:
+    return {key: each.logits for key, each in found.items()}

@@ -208,7 +208,7 @@ def ours(
         shown.append(_all_full(masks, model.image_size))
     if scenario.reverse:
         back = range(_turn(scenario, len(images)), -1, -1)
-        return [_all_full(core.track(index, reverse=True), model.image_size) for index in back]
+        return [_all_full(each, model.image_size) for each in core.walk(back)]
     return shown
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from unittest import mock
 
 import torch
-from kinemask_segmenter.engines.sam2.core import CoreConfig
+from kinemask_segmenter.engines.sam2.core import CoreConfig, MemoryPolicy
 from kinemask_segmenter.engines.sam2.forward import Points
 
 from benchmarks import sam2_models
@@ -52,10 +53,18 @@ def correction(model: Any, images: torch.Tensor) -> dict[str, float]:
     return {"ours_changed": ours, "official_changed": theirs}
 
 
+def propagation(model: Any, images: torch.Tensor) -> dict[str, float]:
+    """Largest difference from the official predictor on retained frames gone over once more."""
+    back, click = _walked_back(model, images)
+    between = _walked_between(model, images)
+    return {"back": back, "click_on_the_way_back": click, "between_prompts": between}
+
+
 PROPERTIES: Mapping[str, Callable[[Any, torch.Tensor], dict[str, float]]] = {
     "independence": independence,
     "late_prompt": late_prompt,
     "correction": correction,
+    "propagation": propagation,
 }
 
 
@@ -85,6 +94,62 @@ def _late(model: Any, images: torch.Tensor, late: int) -> float:
     return max(
         float((on_time[n][key] - behind[n][key]).abs().max()) for n in after for key in (1, 2)
     )
+
+
+def _walked_back(model: Any, images: torch.Tensor) -> tuple[float, float]:
+    """From a prompt on the last frame to the first; then a click on a frame on the way."""
+    last, clicked = len(images) - 1, len(images) // 2
+    state = sam2_models.official_state(model, images)
+    model.add_new_points_or_box(state, last, 1, points=_place(model, 0.4, 0.5), labels=[1])
+    walked = [each for _, _, each in model.propagate_in_video(state, last, reverse=True)]
+    place = _place(model, 0.6, 0.6)
+    _, _, refined = model.add_new_points_or_box(state, clicked, 1, points=place, labels=[0])
+    mine = _keeping_all(model, images, MemoryPolicy.OFFICIAL)
+    for image in images:
+        mine.add_frame(image)
+    mine.prompt(last, 1, _click(model, 0.4, 0.5))
+    back = mine.walk(range(last, -1, -1))
+    again = mine.prompt(clicked, 1, _negative(model))
+    return (
+        max(_apart(one[1], other) for one, other in zip(back, walked, strict=True)),
+        _apart(again, refined),
+    )
+
+
+def _walked_between(model: Any, images: torch.Tensor) -> float:
+    """Forwards over tracked frames once a later one was corrected, between the two prompts."""
+    start = 3
+    state = sam2_models.official_state(model, images)
+    model.add_new_points_or_box(state, 0, 1, points=_place(model, 0.4, 0.5), labels=[1])
+    for _ in model.propagate_in_video(state):
+        pass
+    place, count = _place(model, 0.6, 0.6), _CORRECTED - start
+    with mock.patch.object(model, "add_all_frames_to_correct_as_cond", True):
+        model.add_new_points_or_box(state, _CORRECTED, 1, points=place, labels=[0])
+        between = [each for _, _, each in model.propagate_in_video(state, start, count)]
+    mine = _keeping_all(model, images, MemoryPolicy.EXACT)
+    for index, image in enumerate(images):
+        mine.add_frame(image)
+        if index == 0:
+            mine.prompt(0, 1, _click(model, 0.4, 0.5))
+        mine.track(index)
+    mine.prompt(_CORRECTED, 1, _negative(model))
+    walked = mine.walk(range(start, _CORRECTED + 1))
+    return max(_apart(one[1], other) for one, other in zip(walked, between, strict=True))
+
+
+def _keeping_all(model: Any, images: torch.Tensor, policy: MemoryPolicy) -> Follower:
+    sam2_models.show_objects(model, True)
+    config = CoreConfig(retained_frames=len(images), fill_hole_area_px=0, policy=policy)
+    return Follower(model, config)
+
+
+def _apart(mine: torch.Tensor, theirs: torch.Tensor) -> float:
+    """Ours is low-resolution, theirs at the model's size."""
+    wide = torch.nn.functional.interpolate(
+        mine, size=theirs.shape[-2:], mode="bilinear", align_corners=False
+    )
+    return float((wide - theirs).abs().max())
 
 
 def _official(model: Any, images: torch.Tensor, corrected: bool) -> torch.Tensor:

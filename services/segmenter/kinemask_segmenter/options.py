@@ -28,6 +28,7 @@ def options_from_message(config: Config, engine: SegmenterEngine) -> StreamOptio
         fill_hole_area_px=config.fill_hole_area_px
         if config.HasField("fill_hole_area_px")
         else None,
+        offload_retained=config.offload_retained_frames,
     )
     try:
         return engine.options(wished)
@@ -49,5 +50,7 @@ def options_to_message(options: StreamOptions, config: Config) -> None:
         config.input_size_px = options.input_size_px
     if options.retained_frames is not None:
         config.retained_frames = options.retained_frames
+    if options.offload_retained:
+        config.offload_retained_frames = True
     if options.fill_hole_area_px is not None:
         config.fill_hole_area_px = options.fill_hole_area_px

@@ -93,7 +93,8 @@ class SegmenterServicer(segmenter_pb2_grpc.SegmenterServiceServicer):
         )
         if terms.state:
             await handler.restore(terms.state)
-        started = segmenter_pb2.SegmentVideoStarted(config=effective)
+        edits = choice.engine.info.edits
+        started = segmenter_pb2.SegmentVideoStarted(config=effective, edits=edits)
         return StreamPlan(handler, started, _who(choice))
 
     def _effective(
@@ -118,7 +119,7 @@ def _who(choice: Choice) -> media_pb2.ServiceInfo:
         model=info.model,
         revision=info.revision,
         device=info.device,
-        notice=choice.notice,
+        notice="; ".join(each for each in (choice.notice, info.notice) if each),
     )
 
 
@@ -130,4 +131,5 @@ def _model(engine: SegmenterEngine, is_default: bool) -> media_pb2.ModelInfo:
         revision=info.revision,
         ready=True,
         is_default=is_default,
+        edits=info.edits,
     )

@@ -53,7 +53,22 @@ class SegmenterSettings(ChassisSettings):
         "(default: the configuration's own, 1024).",
     )
     sam2_retained_frames: int = Field(
-        default=4, ge=1, le=256, description="Recent frames of a stream that can be prompted late."
+        default=4,
+        ge=1,
+        le=100_000,
+        description="Recent frames of a stream that can be prompted late or propagated over.",
+    )
+    sam2_max_retained_frames: int = Field(
+        default=256,
+        ge=1,
+        le=100_000,
+        description="As many as a stream may ask for; 17 MB of memory each at 1024 px in fp32.",
+    )
+    sam2_device_frames: int = Field(
+        default=64,
+        ge=1,
+        le=100_000,
+        description="On a GPU, a stream that retains more keeps older ones in host memory.",
     )
     sam2_max_conditioning: int = Field(
         default=8, ge=2, le=1024, description="Prompted frames that SAM 2 attends to, per object."

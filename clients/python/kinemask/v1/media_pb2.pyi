@@ -399,6 +399,7 @@ class ModelInfo(_message.Message):
     LICENSE_FIELD_NUMBER: _builtins.int
     IS_DEFAULT_FIELD_NUMBER: _builtins.int
     CLASSES_FIELD_NUMBER: _builtins.int
+    EDITS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The word to put into a request's `model`."""
     engine: _builtins.str
@@ -417,6 +418,10 @@ class ModelInfo(_message.Message):
     def classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What it can find, for a closed set of classes; empty for open vocabularies."""
 
+    @_builtins.property
+    def edits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """For a segmenter's model: the edits its streams take, named as the actions of SegmentVideoEdit."""
+
     def __init__(
         self,
         *,
@@ -428,10 +433,11 @@ class ModelInfo(_message.Message):
         license: _builtins.str = ...,
         is_default: _builtins.bool = ...,
         classes: _abc.Iterable[_builtins.str] | None = ...,
+        edits: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes", "engine", b"engine", "is_default", b"is_default", "license", b"license", "name", b"name", "ready", b"ready", "reason", b"reason", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes", "edits", b"edits", "engine", b"engine", "is_default", b"is_default", "license", b"license", "name", b"name", "ready", b"ready", "reason", b"reason", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -502,13 +502,18 @@ class SegmentVideoEdit(_message.Message):
 
     @_builtins.property
     def clear_frame(self) -> Global___ObjectRemoval:
-        """Clears what was prompted for an object on that frame only; its other prompts stay. A prompt edit
-        on the frame after it begins afresh.
+        """Clears what was prompted for an object on that frame only, which must be retained; its other
+        prompts stay. Masks go on as if it had never been given, and those of later frames had been given
+        in the order of frames; an object that nothing else was prompted for is forgotten. A prompt edit
+        on the frame after it begins afresh. Refused with NOT_FOUND, reason NO_PROMPT, where nothing was
+        prompted.
         """
 
     @_builtins.property
     def stop(self) -> Global___PropagationStop:
-        """Stops a propagation after the frame it is at; its last answer then has status CANCELLED."""
+        """Stops a propagation after the frame it is at; its last answer then has status CANCELLED. Never
+        waits for a frame. Refused with NOT_FOUND, reason UNKNOWN_PROPAGATION, where there is none.
+        """
 
     def __init__(
         self,
@@ -561,7 +566,14 @@ Global___ObjectRemoval: _TypeAlias = ObjectRemoval  # noqa: Y015
 
 @_typing.final
 class Propagation(_message.Message):
-    """A walk over retained frames, from the edit's frame to another."""
+    """A walk over retained frames, from the edit's frame to another, by what every prompt there is says.
+    Its masks are told beside the results, in turns, never before the result of a frame that was worked
+    on before it began. They are what later clicks on those frames refine and later propagations start
+    from; masks of new frames are as if it had not been. It goes by what was prompted when it began. One
+    runs at a time, 8 may wait. It does not survive a move: it ends with ABORTED, reason PROPAGATION_CUT,
+    before `go_away`; no snapshot holds it. Refused with NOT_FOUND, reason FRAME_GONE, if a frame of it is
+    not retained: metadata `window` is how many frames are, `retained` which.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -661,6 +673,7 @@ class SegmentVideoStarted(_message.Message):
 
     CONFIG_FIELD_NUMBER: _builtins.int
     TERMS_FIELD_NUMBER: _builtins.int
+    EDITS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def config(self) -> Global___SegmentVideoConfig:
         """The config as it holds, defaults filled in."""
@@ -669,15 +682,22 @@ class SegmentVideoStarted(_message.Message):
     def terms(self) -> _streams_pb2.StreamTerms:
         """Window, policy, who serves."""
 
+    @_builtins.property
+    def edits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The edits that this stream takes, named as the actions of SegmentVideoEdit; others are refused with
+        UNIMPLEMENTED, reason ACTION_UNSUPPORTED.
+        """
+
     def __init__(
         self,
         *,
         config: Global___SegmentVideoConfig | None = ...,
         terms: _streams_pb2.StreamTerms | None = ...,
+        edits: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "terms", b"terms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "terms", b"terms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "edits", b"edits", "terms", b"terms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -742,14 +762,16 @@ class PropagatedResult(_message.Message):
     edit_id: _builtins.int
     """The edit that asked for it."""
     last: _builtins.bool
-    """True on the last one."""
+    """True on the last one: exactly one of each propagation that was not refused."""
     @_builtins.property
     def result(self) -> Global___SegmentVideoResult:
         """The masks."""
 
     @_builtins.property
     def status(self) -> _status_pb2.Status:
-        """Set instead of a result if the walk could not go on: why."""
+        """Set instead of a result if the walk could not go on, or was stopped: why. What was sent before it
+        stays valid.
+        """
 
     def __init__(
         self,

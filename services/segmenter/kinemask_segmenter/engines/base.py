@@ -83,6 +83,10 @@ class EngineInfo:
     """How many recent frames can still be prompted."""
     name: str
     """The word a client may ask for, such as `flow` or `sam2.1-hiera-tiny`."""
+    edits: tuple[str, ...] = ("prompt", "remove", "clear")
+    """Edits its streams take, named as the actions of SegmentVideoEdit."""
+    notice: str = ""
+    """What clients should know of how it runs; empty: nothing."""
 
 
 @dataclass(frozen=True)
@@ -97,16 +101,23 @@ class StreamOptions:
     retained_frames: int | None = None
     max_conditioning: int | None = None
     fill_hole_area_px: int | None = None
+    offload_retained: bool = False
+    """Keep retained frames in host memory."""
 
 
 class FrameGoneError(LookupError):
     """A prompt names a frame that is not retained any more (or was never seen)."""
 
-    def __init__(self, frame_id: int, retained: Sequence[int]) -> None:
+    def __init__(self, frame_id: int, retained: Sequence[int], window: int | None = None) -> None:
+        """`window` is how many frames the stream retains at most."""
         self.frame_id = frame_id
         self.retained = tuple(retained)
+        self.window = window
         span = f"{self.retained[0]}..{self.retained[-1]}" if self.retained else "none"
-        super().__init__(f"frame {frame_id} is not retained; frames that can be prompted: {span}")
+        super().__init__(
+            f"frame {frame_id} is not retained; frames that can be prompted: {span} "
+            f"(window: {window if window is not None else len(self.retained)} frames)"
+        )
 
 
 class SegmenterStream(Protocol, Generic[PreparedT, RawT]):

@@ -71,6 +71,8 @@ def _sam2_engine(checkpoint: Checkpoint, settings: SegmenterSettings) -> Segment
         device=settings.sam2_device,
         input_size_px=settings.sam2_input_size_px,
         retained_frames=settings.sam2_retained_frames,
+        max_retained_frames=max(settings.sam2_retained_frames, settings.sam2_max_retained_frames),
+        device_frames=settings.sam2_device_frames,
         max_conditioning=settings.sam2_max_conditioning,
         cached_pictures=settings.sam2_cached_pictures,
         tier=settings.sam2_tier,

@@ -29,6 +29,9 @@ from kinemask_segmenter.engines.flow.proposals import propose
 from kinemask_segmenter.engines.flow.stream import FlowStream
 from kinemask_segmenter.engines.prompting import check_image
 
+# What it learns from a prompt it cannot forget: no clear_frame.
+EDITS = ("prompt", "remove", "clear", "propagate", "stop")
+
 
 class FlowEngine:
     """Serves any number of streams from one pool of threads.
@@ -55,7 +58,8 @@ class FlowEngine:
     @property
     def info(self) -> EngineInfo:
         """Names this engine in every stream's first reply."""
-        return EngineInfo("flow", "flow", "builtin", "cpu", self._config.retained_frames, "flow")
+        retained = self._config.retained_frames
+        return EngineInfo("flow", "flow", "builtin", "cpu", retained, "flow", EDITS)
 
     def warm_up(self) -> None:
         """Run every stage once on a small synthetic video."""

@@ -57,7 +57,7 @@ def start(
     """A new object from a valid prompt."""
     mask = segment(frame.lab, to_work(prompt, geometry), None)
     look = Appearance.learn(frame, _soften(mask), prompt.object_id, config)
-    return Followed(prompt.object_id, look, _believe(mask), Said(frame_id, prompt, None))
+    return Followed(prompt.object_id, look, believe(mask), Said(frame_id, prompt, None))
 
 
 def refine(
@@ -84,7 +84,7 @@ def refine(
     else:
         look = old.look
         look.relearn(frame, _soften(mask), config)
-    return Followed(old.object_id, look, _believe(mask), said)
+    return Followed(old.object_id, look, believe(mask), said)
 
 
 def _soften(mask: Bools) -> Floats:
@@ -94,7 +94,8 @@ def _soften(mask: Bools) -> Floats:
     return soft if (soft[mask] > 0.9).mean() > 0.5 else mask.astype(np.float32)
 
 
-def _believe(mask: Bools) -> Belief:
+def believe(mask: Bools) -> Belief:
+    """The state of an object that is surely there. Raises ValueError: nothing is."""
     level = mask.astype(np.uint8) * np.uint8(255)
     window = Window.around(mask, 0)
     if window is None:

@@ -15,11 +15,11 @@ import numpy as np
 
 from kinemask_segmenter.engines.base import FrameGoneError, Image, ObjectMask, Prompt
 from kinemask_segmenter.engines.flow.config import FlowConfig
-from kinemask_segmenter.engines.flow.follow import Bools
 from kinemask_segmenter.engines.flow.masks import RawObject, compete, crop, expand
 from kinemask_segmenter.engines.flow.motion import Halves, Motion, backward_flow
 from kinemask_segmenter.engines.flow.objects import Followed, refine, start
 from kinemask_segmenter.engines.flow.pixels import Bytes, Geometry, WorkFrame, to_lab
+from kinemask_segmenter.engines.flow.walking import FlowWalk, Passed, Traveller, unpack
 from kinemask_segmenter.engines.prompting import check_image, check_prompts
 
 ResultT = TypeVar("ResultT")
@@ -50,7 +50,7 @@ class StreamState:
 
 
 class FlowStream:
-    """State of one video; see `SegmenterStream` for the contract.
+    """State of one video; see `SegmenterStream` and `Walking` for the contract.
 
     Invariants: `_lock` is held by whoever reads or writes `_state` and `_retained`, so two steps
     never overlap even if the caller gave up waiting for the first. `_retained` has at most
@@ -96,6 +96,29 @@ class FlowStream:
             ValueError: a bad prompt; nothing was changed.
         """
         await self._run(partial(self._prompt_late, frame_id, prompts))
+
+    def walk(self, frame_id: int, to_frame_id: int, object_ids: Sequence[int]) -> FlowWalk:
+        """See `Walking`. Raises FrameGoneError: a frame is not retained."""
+        with self._lock:
+            first, last = self._index_of(frame_id), self._index_of(to_frame_id)
+            between = list(self._retained)[min(first, last) : max(first, last) + 1]
+            passed = [Passed(each.frame_id, each.lab, dict(each.masks)) for each in between]
+        return FlowWalk(
+            passed if first <= last else passed[::-1],
+            partial(self._travellers, object_ids),
+            lambda key: key in self._state.objects,
+            self._geometry,
+            self._config,
+            self._run,
+        )
+
+    def _travellers(self, object_ids: Sequence[int]) -> dict[int, Traveller]:
+        with self._lock:
+            return {
+                key: Traveller.of(each)
+                for key, each in self._state.objects.items()
+                if not object_ids or key in object_ids
+            }
 
     def remove(self, object_id: int) -> bool:
         """Forget an object."""
@@ -154,7 +177,7 @@ class FlowStream:
         objects, key = self._state.objects, prompt.object_id
         packed = entry.masks.get(key)
         if key in objects and packed is not None:
-            base = _unpack(packed, frame.shape)
+            base = unpack(packed, frame.shape)
             item = refine(
                 objects[key], base, entry.frame_id, frame, prompt, self._geometry, self._config
             )
@@ -167,16 +190,19 @@ class FlowStream:
     def _prompt_late(self, frame_id: int, prompts: Sequence[Prompt]) -> None:
         with self._lock:
             entries = list(self._retained)
-            ids = [entry.frame_id for entry in entries]
-            if frame_id not in ids:
-                raise FrameGoneError(frame_id, ids)
-            at = ids.index(frame_id)
+            at = self._index_of(frame_id)
             known, size = entries[at].masks, (self._geometry.height, self._geometry.width)
             check_prompts(prompts, known, *size)
             frame = WorkFrame.of(entries[at].lab, self._geometry)
             for prompt in prompts:
                 self._apply(prompt, entries[at], frame)
             self._replay(entries[at + 1 :], sorted({prompt.object_id for prompt in prompts}))
+
+    def _index_of(self, frame_id: int) -> int:
+        ids = [entry.frame_id for entry in self._retained]
+        if frame_id not in ids:
+            raise FrameGoneError(frame_id, ids, self._config.retained_frames)
+        return ids.index(frame_id)
 
     def _replay(self, entries: Sequence[Retained], object_ids: Sequence[int]) -> None:
         """Carry some objects over stored frames; the others are not touched."""
@@ -197,8 +223,3 @@ class FlowStream:
 
 def _pack(level: Bytes) -> Bytes:
     return np.packbits(level > 127)
-
-
-def _unpack(packed: Bytes, shape: tuple[int, int]) -> Bools:
-    bits = np.unpackbits(packed, count=shape[0] * shape[1])
-    return bits.reshape(shape).astype(np.bool_)

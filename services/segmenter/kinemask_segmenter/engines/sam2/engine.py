@@ -35,7 +35,10 @@ ResultT = TypeVar("ResultT")
 
 SIZE_STEP_PX = 64
 SIZES_PX = (128, 2048)
-_MAX_RETAINED = 256
+EDITS = ("prompt", "remove", "clear", "propagate", "clear_frame", "stop")
+_NEAR_FRAMES = 16
+"""Retained frames that stay on a GPU where the others are in host memory: tracking reads what was
+found on as many."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,10 @@ class Sam2Config:
     input_size_px: int | None = None
     """Side of the square that the model sees; None: the configuration's own, 1024."""
     retained_frames: int = 4
+    max_retained_frames: int = 256
+    """What a stream may ask for."""
+    device_frames: int = 64
+    """Retained frames from which on a stream keeps older ones in host memory, on a GPU."""
     max_conditioning: int = 8
     fill_hole_area_px: int = 8
     cached_pictures: int = 8
@@ -79,7 +86,9 @@ class Sam2Engine:
     def info(self) -> EngineInfo:
         name = self._checkpoint.name
         retained = self._config.retained_frames
-        return EngineInfo("sam2", name, self._revision[:16], str(self._device), retained, name)
+        return EngineInfo(
+            "sam2", name, self._revision[:16], str(self._device), retained, name, EDITS
+        )
 
     def warm_up(self) -> None:
         """Load the weights and run one frame with one object."""
@@ -106,8 +115,10 @@ class Sam2Engine:
                 f"{SIZES_PX[0]}..{SIZES_PX[1]}, got {size}"
             )
         retained = wished.retained_frames or config.retained_frames
-        if retained > _MAX_RETAINED:
-            raise ValueError(f"retained_frames: expected at most {_MAX_RETAINED}, got {retained}")
+        if retained > config.max_retained_frames:
+            raise ValueError(
+                f"retained_frames: expected at most {config.max_retained_frames}, got {retained}"
+            )
         conditioning = wished.max_conditioning or config.max_conditioning
         if conditioning < 2:
             raise ValueError(f"max_conditioning_frames: expected at least 2, got {conditioning}")
@@ -119,6 +130,9 @@ class Sam2Engine:
             retained_frames=retained,
             max_conditioning=conditioning,
             fill_hole_area_px=config.fill_hole_area_px if holes is None else holes,
+            # On a CPU they are in host memory in any case.
+            offload_retained=self._device.type != "cpu"
+            and (wished.offload_retained or retained > config.device_frames),
         )
 
     def open_stream(
@@ -140,11 +154,15 @@ class Sam2Engine:
         forward = self._models.forward(held.input_size_px, bool(held.fast))
         policy = MemoryPolicy.OFFICIAL if held.official_memory else MemoryPolicy.EXACT
         config = CoreConfig(
-            held.max_conditioning, held.retained_frames, held.fill_hole_area_px, policy
+            held.max_conditioning,
+            held.retained_frames,
+            held.fill_hole_area_px,
+            policy,
+            _NEAR_FRAMES if held.offload_retained else None,
         )
         facts = self._facts(height, width, held)
         core, lane = StreamCore(forward, config), self._scheduler.lane()
-        stream = Sam2Stream(core, lane, facts, held.retained_frames)
+        stream = Sam2Stream(core, lane, facts)
         if snapshot is not None:
             saved = snapshots.decode(snapshot, facts, held.retained_frames, self._device)
             stream.restore(saved)

@@ -10,7 +10,7 @@ import torch
 from kinemask_segmenter.engines.base import FrameGoneError, Image, ObjectMask, Prompt
 from kinemask_segmenter.engines.prompting import check_image, check_prompts, merge_prompts
 from kinemask_segmenter.engines.sam2 import snapshot as snapshots
-from kinemask_segmenter.engines.sam2.core import StreamCore
+from kinemask_segmenter.engines.sam2.core import MemoryPolicy, StreamCore
 from kinemask_segmenter.engines.sam2.memory import Output
 from kinemask_segmenter.engines.sam2.pixels import (
     to_input,
@@ -19,6 +19,7 @@ from kinemask_segmenter.engines.sam2.pixels import (
     to_points,
 )
 from kinemask_segmenter.engines.sam2.scheduler import Lane
+from kinemask_segmenter.engines.sam2.walking import CoreWalk
 from kinemask_segmenter.engines.sam2.work import Call, Work
 
 Raw = dict[int, Output]
@@ -35,21 +36,46 @@ class _Retained:
     """What was said of each object on it, all together."""
 
 
+class Sam2Walk:
+    """A `StreamWalk` whose frames are held from its first step on."""
+
+    def __init__(
+        self, core: StreamCore, lane: Lane, frames: Sequence[_Retained], object_ids: Sequence[int]
+    ) -> None:
+        self._core = core
+        self._lane = lane
+        self._indices = [each.index for each in frames]
+        self._object_ids = object_ids
+        self._begun: CoreWalk | None = None
+        self.frame_ids = [each.frame_id for each in frames]
+
+    async def step(self) -> Raw:
+        """The next frame.
+
+        Raises:
+            FrameGoneError: at the first step: a frame has gone since the walk was asked for.
+        """
+        return await self._lane.run(self._step())
+
+    def _step(self) -> Work[Raw]:
+        if self._begun is None:
+            self._begun = self._core.walk(self._indices, self._object_ids)
+        return (yield from self._begun.step())
+
+
 class Sam2Stream:
-    """State of one video; see `SegmenterStream` for the contract.
+    """State of one video; see `SegmenterStream`, `Walking` and `Forgetting` for the contract.
 
     Invariants: `_core` and `_retained` change only in work of the stream's lane, so two changes
     never overlap even if the caller gave up waiting for the first. `_retained` has the frames that
     the core retains, oldest first.
     """
 
-    def __init__(
-        self, core: StreamCore, lane: Lane, facts: snapshots.StreamFacts, retained: int
-    ) -> None:
+    def __init__(self, core: StreamCore, lane: Lane, facts: snapshots.StreamFacts) -> None:
         self._core = core
         self._lane = lane
         self._facts = facts
-        self._keep = retained
+        self._keep = core.config.retained_frames
         self._retained: list[_Retained] = []
         self._last_frame_id: int | None = None
         self._removed: set[int] = set()
@@ -76,6 +102,21 @@ class Sam2Stream:
             ValueError: a bad prompt; nothing was changed.
         """
         await self._lane.run(self._prompt_late(frame_id, prompts))
+
+    def walk(self, frame_id: int, to_frame_id: int, object_ids: Sequence[int]) -> Sam2Walk:
+        """See `Walking`. Raises FrameGoneError: a frame is not retained."""
+        first, last = self._at(frame_id), self._at(to_frame_id)
+        between = [
+            each
+            for each in self._retained
+            if min(first.index, last.index) <= each.index <= max(first.index, last.index)
+        ]
+        frames = between if frame_id <= to_frame_id else between[::-1]
+        return Sam2Walk(self._core, self._lane, frames, object_ids)
+
+    async def clear_frame(self, frame_id: int, object_id: int) -> bool:
+        """See `Forgetting`. Raises FrameGoneError: the frame is not retained."""
+        return await self._lane.run(self._clear_frame(frame_id, object_id))
 
     def remove(self, object_id: int) -> bool:
         """Forget an object before the next piece of work; it may be under way right now."""
@@ -119,11 +160,28 @@ class Sam2Stream:
 
     def _prompt_late(self, frame_id: int, prompts: Sequence[Prompt]) -> Work[None]:
         self._settle()
-        at = next((each for each in self._retained if each.frame_id == frame_id), None)
-        if at is None:
-            raise FrameGoneError(frame_id, [each.frame_id for each in self._retained])
+        at = self._at(frame_id)
         self._check(prompts)
         yield from self._say(at, prompts)
+
+    def _clear_frame(self, frame_id: int, object_id: int) -> Work[bool]:
+        self._settle()
+        at = self._at(frame_id)
+        if at.said.pop(object_id, None) is None:
+            return False
+        yield from self._core.unsay(at.index, object_id)
+        if self._core.config.policy is MemoryPolicy.EXACT:
+            # What was said later refined masks that are not there any more.
+            for each in [each for each in self._retained if each.index > at.index]:
+                if object_id in each.said:
+                    yield from self._say_one(each.index, each.said[object_id])
+        return True
+
+    def _at(self, frame_id: int) -> _Retained:
+        for each in self._retained:
+            if each.frame_id == frame_id:
+                return each
+        raise FrameGoneError(frame_id, [each.frame_id for each in self._retained], self._keep)
 
     def _say(self, at: _Retained, prompts: Sequence[Prompt]) -> Work[Raw]:
         """Each object once, with all that was said of it on the frame."""
