@@ -17,10 +17,10 @@ from kinemask_chassis.batching import DynamicBatcher
 from kinemask_chassis.device import DeviceThread
 from kinemask_chassis.media import decode_image
 from kinemask_chassis.metrics import QueueMetrics
+from kinemask_chassis.weights.residency import Residency
 
 from kinemask_captioner.engines.base import BadQueryError, Caption, CaptionQuery
 from kinemask_captioner.engines.registry import AnyEngine
-from kinemask_captioner.engines.residency import Residency
 from kinemask_captioner.settings import CaptionerSettings
 
 ArgsT = ParamSpec("ArgsT")
@@ -70,7 +70,7 @@ class CaptionRunner:
         self._executor = executor
         self._max_pixels = settings.max_pixels
         self._device = DeviceThread("captioner-device")
-        self._residency = Residency(settings.memory_bytes)
+        self._residency = Residency(settings.memory_bytes, "KINEMASK_CAPTIONER_MEMORY_MIB")
         self._batcher: DynamicBatcher[Work, Inferred] = DynamicBatcher(
             self._infer_batch, settings.batching, bucket=lambda work: work.bucket, metrics=metrics
         )

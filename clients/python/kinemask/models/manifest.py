@@ -24,6 +24,11 @@ class KnownModel:
     setting: str = ""
     """The variable that has to name its file; empty: the service finds it by itself."""
 
+    @property
+    def service(self) -> str:
+        """Which service it is for, such as `captioner`."""
+        return self.purpose.partition(":")[0]
+
 
 def _sam2(size: str, sha256: str, size_mb: int) -> KnownModel:
     return KnownModel(
@@ -74,6 +79,11 @@ KNOWN = (
         setting="KINEMASK_FACES_SFACE",
     ),
 )
+
+
+def known_models(service: str) -> tuple[KnownModel, ...]:
+    """Those of one service, the one that its `auto` prefers first."""
+    return tuple(known for known in KNOWN if known.service == service)
 
 
 def known_model(name: str) -> KnownModel:

@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 
 import structlog
+from kinemask_chassis.weights.absent import (
+    AbsentModel,
+    absent_models,
+    damaged_model,
+    in_order,
+    install_hint,
+)
+from kinemask_chassis.weights.checkpoints import PICKLES, SAFETENSORS, Checkpoint, present
 
-from kinemask_captioner.engines.checkpoints import KNOWN, Checkpoint, present
-from kinemask_captioner.engines.registry import AbsentModel, AnyEngine, EngineSet
+from kinemask_captioner.engines.registry import AnyEngine, EngineSet
 from kinemask_captioner.settings import CaptionerSettings
 
-ENGINE = "transformers"
+SERVICE, ENGINE = "captioner", "transformers"
+FAMILIES = {
+    "BlipForConditionalGeneration": "blip",
+    "Florence2ForConditionalGeneration": "florence2",
+    "SmolVLMForConditionalGeneration": "smolvlm",
+}
+"""From what a checkpoint's config says to the family of its engine."""
 _NEEDS = ("torch", "torchvision", "transformers", "PIL")
-_INSTALL = "pip install 'kinemask-captioner[transformers]'"
 
 _log = structlog.get_logger(__name__)
 
 
 def installed_engines(settings: CaptionerSettings) -> EngineSet:
     """One engine for each checkpoint in the models' folder, and what the known others lack."""
-    found = present(settings.models_dir)
-    missing = [name for name in _NEEDS if importlib.util.find_spec(name) is None]
-    if missing:
-        install = f"{', '.join(missing)} not installed: {_INSTALL}"
-        here = [AbsentModel(one.name, ENGINE, one.license, install) for one in found]
-        return EngineSet(absent=_in_order([*here, *_unfetched(found, f"{install}; ")]))
+    found = present(settings.models_dir, SERVICE, FAMILIES, (SAFETENSORS, PICKLES))
+    install = install_hint(_NEEDS, "kinemask-captioner[transformers]")
+    absent = absent_models(SERVICE, ENGINE, found, install)
+    if install:
+        return EngineSet(absent=absent)
     engines, damaged = _engines(found, settings.captioner_device)
-    return EngineSet(engines, _in_order([*damaged, *_unfetched(found)]))
+    return EngineSet(engines, in_order(SERVICE, [*damaged, *absent]))
 
 
 def _engines(found: Sequence[Checkpoint], device: str) -> tuple[list[AnyEngine], list[AbsentModel]]:
@@ -40,29 +50,8 @@ def _engines(found: Sequence[Checkpoint], device: str) -> tuple[list[AnyEngine],
     damaged = []
     for one in found:
         try:
-            engines.append(TransformersEngine(one, device))
+            engines.append(TransformersEngine(one, FAMILIES[one.architecture], device))
         except ValueError as error:
             _log.error("model_damaged", model=one.name, why=str(error))
-            why = f"its files are damaged: {error}"
-            damaged.append(AbsentModel(one.name, ENGINE, one.license, why))
+            damaged.append(damaged_model(one, ENGINE, error))
     return engines, damaged
-
-
-def _unfetched(found: Sequence[Checkpoint], before: str = "") -> list[AbsentModel]:
-    here = {one.name for one in found}
-    return [
-        AbsentModel(
-            known.name,
-            ENGINE,
-            known.license,
-            f"{before}no weights on this machine: kinemask models pull {known.name}",
-        )
-        for known in KNOWN
-        if known.name not in here
-    ]
-
-
-def _in_order(absent: list[AbsentModel]) -> list[AbsentModel]:
-    """What `auto` would rather take first."""
-    order = [known.name for known in KNOWN]
-    return sorted(absent, key=lambda one: (*order, one.name).index(one.name))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from kinemask_chassis import errors
+from kinemask_chassis.weights.absent import AbsentModel, absent_error
 
 from kinemask_captioner.engines.base import CaptionEngine
 
@@ -14,17 +15,6 @@ AUTO = "auto"
 
 # Each engine has its own prepared and raw types; whoever holds several knows none of them.
 AnyEngine: TypeAlias = CaptionEngine[Any, Any]
-
-
-@dataclass(frozen=True)
-class AbsentModel:
-    """A model that could be here and is not."""
-
-    name: str
-    engine: str
-    license: str
-    reason: str
-    """What it lacks, and the command that changes it."""
 
 
 @dataclass(frozen=True)
@@ -73,21 +63,16 @@ class EngineSet:
         """
         if model in ("", AUTO):
             if self.default is None:
-                raise _absent(self.absent[0])
+                raise absent_error(self.absent[0])
             return Choice(self.default, f"auto chose {self.default.info.name}")
         if model in self._by_name:
             return Choice(self._by_name[model], "")
         for lacking in self.absent:
             if model == lacking.name:
-                raise _absent(lacking)
+                raise absent_error(lacking)
         available = ", ".join((AUTO, *self._by_name, *(one.name for one in self.absent)))
         raise errors.not_found(
             f"expected a model among {available}, found {model!r}",
             reason="UNKNOWN_MODEL",
             available=available,
         )
-
-
-def _absent(model: AbsentModel) -> errors.ServiceError:
-    why = f"{model.name}: {model.reason}"
-    return errors.failed_precondition(why, reason="MODEL_ABSENT", model=model.name)

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from kinemask_chassis.weights.checkpoints import Checkpoint, weights_bytes
 
 from kinemask_captioner.engines.base import Caption, CaptionQuery, EngineInfo, Image
-from kinemask_captioner.engines.checkpoints import Checkpoint, weights_bytes
 from kinemask_captioner.engines.hf.families import check_length, family_of
 from kinemask_captioner.engines.hf.generation import Pen, Written, generate
 
@@ -49,14 +49,14 @@ class _Loaded:
 class TransformersEngine:
     """One checkpoint. Its tokenizer is read at the first query, its weights by `load`."""
 
-    def __init__(self, checkpoint: Checkpoint, device: str = "auto") -> None:
-        """`device`: auto takes CUDA where there is some.
+    def __init__(self, checkpoint: Checkpoint, family: str, device: str = "auto") -> None:
+        """`family` as in `family_of`; `device`: auto takes CUDA where there is some.
 
         Raises:
             ValueError: the weights are damaged.
         """
         self._checkpoint = checkpoint
-        self._family = family_of(checkpoint.family)
+        self._family = family_of(family)
         self._device = torch.device(_chosen(device))
         on_cpu = self._device.type == "cpu"
         self._dtype = torch.float32 if on_cpu else self._family.cuda_dtype
@@ -68,7 +68,7 @@ class TransformersEngine:
         self.info = EngineInfo(
             name=checkpoint.name,
             engine="transformers",
-            model=checkpoint.family,
+            model=family,
             revision=checkpoint.revision,
             device=str(self._device),
             license=checkpoint.license,

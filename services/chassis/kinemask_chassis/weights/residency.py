@@ -2,14 +2,46 @@
 
 from __future__ import annotations
 
-import structlog
-from kinemask_chassis import errors
+from typing import Protocol, runtime_checkable
 
-from kinemask_captioner.engines.registry import AnyEngine
+import structlog
+
+from kinemask_chassis import errors
 
 _MIB = 1 << 20
 
 _log = structlog.get_logger(__name__)
+
+
+class Named(Protocol):
+    """The part of an engine's facts that is told."""
+
+    @property
+    def name(self) -> str: ...
+
+
+@runtime_checkable
+class Loadable(Protocol):
+    """An engine whose weights come and go, in the device's thread."""
+
+    @property
+    def info(self) -> Named: ...
+
+    @property
+    def loaded(self) -> bool: ...
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that the weights take once they are loaded; an estimate before."""
+        ...
+
+    def load(self) -> None:
+        """Bring the weights to the device. Blocking; nothing to do if they are there."""
+        ...
+
+    def unload(self) -> None:
+        """Let the weights go. Idempotent."""
+        ...
 
 
 class Residency:
@@ -18,9 +50,11 @@ class Residency:
     Invariant: what is loaded through it takes at most the budget, going by each engine's own word.
     """
 
-    def __init__(self, budget_bytes: int) -> None:
+    def __init__(self, budget_bytes: int, setting: str) -> None:
+        """`setting` is the variable that sets the budget, for whoever is refused."""
         self._budget_bytes = budget_bytes
-        self._loaded: dict[str, AnyEngine] = {}
+        self._setting = setting
+        self._loaded: dict[str, Loadable] = {}
         """By name, the least recently used first."""
 
     @property
@@ -28,7 +62,7 @@ class Residency:
         """What is loaded, the least recently used first."""
         return tuple(self._loaded)
 
-    def hold(self, engine: AnyEngine) -> None:
+    def hold(self, engine: Loadable) -> None:
         """Have an engine loaded, at the cost of others where it must be.
 
         Raises:
@@ -64,12 +98,12 @@ class Residency:
             self._loaded.pop(name).unload()
             _log.info("model_unloaded", model=name)
 
-    def _check(self, engine: AnyEngine) -> None:
+    def _check(self, engine: Loadable) -> None:
         if engine.size_bytes <= self._budget_bytes:
             return
         raise errors.failed_precondition(
             f"{engine.info.name} takes {engine.size_bytes // _MIB + 1} MiB, and models may take "
-            f"{self._budget_bytes // _MIB} MiB: set KINEMASK_CAPTIONER_MEMORY_MIB",
+            f"{self._budget_bytes // _MIB} MiB: set {self._setting}",
             reason="MODEL_TOO_LARGE",
             model=engine.info.name,
         )
