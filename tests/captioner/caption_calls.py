@@ -11,10 +11,11 @@ import grpc
 import numpy as np
 from kinemask import wire
 from kinemask.v1 import captioner_pb2, captioner_pb2_grpc, media_pb2
-from kinemask_captioner.engines.registry import AbsentModel, EngineSet
+from kinemask_captioner.engines.registry import EngineSet
 from kinemask_captioner.service import CaptionerService
 from kinemask_captioner.settings import CaptionerSettings
 from kinemask_chassis.server import RunningServer, running
+from kinemask_chassis.weights.absent import AbsentModel
 
 from tests.captioner.grey_engine import GreyEngine
 

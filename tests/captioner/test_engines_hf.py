@@ -121,7 +121,7 @@ def test_score_is_the_mean_probability_of_the_tokens(engines: dict[str, Any]) ->
     engine, query = engines["blip"], CaptionQuery(min_tokens=1, max_tokens=1)
     prepared = engine.preprocess(picture(2), query)
     (written,) = engine.infer([prepared])
-    model = engine._loaded.model
+    model = engine._pretrained.model
     with torch.inference_mode():
         seen = model.vision_model(prepared.inputs["pixel_values"])[0]
         begin = torch.tensor([[model.config.text_config.bos_token_id]])

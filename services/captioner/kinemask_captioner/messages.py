@@ -5,9 +5,10 @@ from __future__ import annotations
 from kinemask.v1 import captioner_pb2, media_pb2
 from kinemask_chassis import errors
 from kinemask_chassis.provenance import service_info
+from kinemask_chassis.weights.absent import AbsentModel
 
 from kinemask_captioner.engines.base import Caption, CaptionQuery
-from kinemask_captioner.engines.registry import AbsentModel, AnyEngine, Choice
+from kinemask_captioner.engines.registry import AnyEngine, Choice
 
 DEFAULT_MAX_TOKENS = 40
 
