@@ -17,6 +17,7 @@ _OF_THE_WHOLE = {
     grpc.StatusCode.RESOURCE_EXHAUSTED,
     grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.FAILED_PRECONDITION,
 }
 
 
@@ -26,7 +27,8 @@ async def detect_batch(
     """One result a picture, in order; a picture's own fault is in its result's `error`.
 
     Raises:
-        ServiceError: RESOURCE_EXHAUSTED, DEADLINE_EXCEEDED, UNAVAILABLE: nobody is answered.
+        ServiceError: RESOURCE_EXHAUSTED, DEADLINE_EXCEEDED, UNAVAILABLE, FAILED_PRECONDITION:
+            nobody is answered.
     """
     places = asyncio.Semaphore(max_in_work)
 

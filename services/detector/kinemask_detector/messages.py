@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import grpc
 from kinemask import wire
 from kinemask.v1 import detector_pb2, media_pb2
 from kinemask_chassis import errors
+from kinemask_chassis.provenance import service_info
+from kinemask_chassis.weights.absent import AbsentModel
 
 from kinemask_detector.engines.base import (
+    BadPromptError,
     Detection,
     DetectRequest,
     EngineInfo,
     Image,
     UnknownPromptError,
 )
-from kinemask_detector.engines.registry import AnyEngine
+from kinemask_detector.engines.labels import near_labels
+from kinemask_detector.engines.registry import AnyEngine, Choice
+
+Options: TypeAlias = detector_pb2.DetectOptions
 
 DEFAULT_TOP_K = 100
 
@@ -44,18 +51,21 @@ class Query:
         )
 
 
-def query_from_message(
-    options: detector_pb2.DetectOptions, engine: AnyEngine, field: str = "options"
-) -> Query:
+def query_from_message(options: Options, engine: AnyEngine, field: str = "options") -> Query:
     """What validated options ask of this engine.
 
     Raises:
-        ServiceError: INVALID_ARGUMENT, reason UNKNOWN_PROMPT or UNKNOWN_CLASS: names what it finds.
+        ServiceError: INVALID_ARGUMENT, reason UNKNOWN_PROMPT or UNKNOWN_CLASS: names what comes
+            near to it; reason BAD_PROMPT: no words, or too many.
     """
     try:
         engine.check(options.prompts, options.classes)
     except UnknownPromptError as error:
         raise _unknown(error, engine.info.name, options, field) from error
+    except BadPromptError as error:
+        place = "" if error.index is None else f"[{error.index}]"
+        wrong = f"{field}.prompts{place}"
+        raise errors.invalid(wrong, str(error), reason="BAD_PROMPT") from error
     given = options.HasField
     return Query(
         prompts=tuple(options.prompts),
@@ -66,11 +76,9 @@ def query_from_message(
     )
 
 
-def effective_options(
-    options: detector_pb2.DetectOptions, info: EngineInfo
-) -> detector_pb2.DetectOptions:
+def effective_options(options: Options, info: EngineInfo) -> Options:
     """The options as they hold, defaults filled in."""
-    effective = detector_pb2.DetectOptions()
+    effective = Options()
     effective.CopyFrom(options)
     effective.model = info.name
     effective.top_k = options.top_k or DEFAULT_TOP_K
@@ -100,11 +108,12 @@ def found_to_message(
     )
 
 
-def model_to_message(info: EngineInfo, is_default: bool) -> media_pb2.ModelInfo:
-    """One row of ListModels."""
+def engine_to_message(engine: AnyEngine, is_default: bool) -> media_pb2.ModelInfo:
+    """A row of ListModels for a model that is here."""
+    info = engine.info
     return media_pb2.ModelInfo(
         name=info.name,
-        engine=info.name,
+        engine=info.engine or info.name,
         revision=info.revision,
         ready=True,
         license=info.license,
@@ -113,24 +122,52 @@ def model_to_message(info: EngineInfo, is_default: bool) -> media_pb2.ModelInfo:
     )
 
 
+def absent_to_message(model: AbsentModel) -> media_pb2.ModelInfo:
+    """A row of ListModels for a model that is not."""
+    return media_pb2.ModelInfo(
+        name=model.name, engine=model.engine, license=model.license, reason=model.reason
+    )
+
+
+def service_to_message(choice: Choice) -> media_pb2.ServiceInfo:
+    """Who made a result."""
+    info = choice.engine.info
+    return service_info(
+        "detector",
+        engine=info.engine or info.name,
+        model=info.model,
+        revision=info.revision,
+        device=info.device,
+        notice=choice.notice,
+    )
+
+
 def _unknown(
-    error: UnknownPromptError, engine: str, options: detector_pb2.DetectOptions, field: str
+    error: UnknownPromptError, engine: str, options: Options, field: str
 ) -> errors.ServiceError:
-    """Each unknown word where it stands in the request, with what could be asked instead."""
-    known = ", ".join(error.known)
+    """Each unknown word where it stands in the request, with what comes near to it."""
     asked = options.prompts if error.field == "prompts" else options.classes
     wrong = [
-        errors.Violation(
-            f"{field}.{error.field}[{index}]", f"expected one of {known}, found {word!r}"
-        )
+        errors.Violation(f"{field}.{error.field}[{index}]", _instead(word, error.known))
         for index, word in enumerate(asked)
         if word in error.unknown
     ]
-    words = ", ".join(repr(word) for word in error.unknown[:5])
+    first = _instead(error.unknown[0], error.known)
     return errors.ServiceError(
         grpc.StatusCode.INVALID_ARGUMENT,
-        f"the {engine} engine can find {known}; it cannot find {words}",
+        f"{engine} cannot find {', '.join(repr(word) for word in error.unknown[:5])}: {first}",
         reason="UNKNOWN_PROMPT" if error.field == "prompts" else "UNKNOWN_CLASS",
         violations=wrong[:20],
-        metadata={"available": known},
+        metadata={"available": ", ".join(error.known)},
     )
+
+
+def _instead(word: str, known: Sequence[str]) -> str:
+    """What was expected in place of the word."""
+    near = near_labels(word, known)
+    if len(near) == len(known):
+        return f"expected one of {', '.join(known)}, found {word!r}"
+    if near:
+        return f"expected one of its {len(known)} labels, such as {', '.join(near)}, found {word!r}"
+    some = ", ".join(known[:5])
+    return f"expected one of its {len(known)} labels ({some} ...), found {word!r}"

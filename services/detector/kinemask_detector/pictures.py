@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -12,14 +12,11 @@ from typing import Any, ParamSpec, TypeVar
 
 from kinemask import wire
 from kinemask.v1 import detector_pb2, media_pb2
-from kinemask_chassis.batching import DynamicBatcher
-from kinemask_chassis.device import DeviceThread
 from kinemask_chassis.media import decode_image
-from kinemask_chassis.metrics import QueueMetrics
 
+from kinemask_detector.devices import EngineDevice, Inferred
 from kinemask_detector.engines.registry import AnyEngine
-from kinemask_detector.messages import Query, found_to_message
-from kinemask_detector.settings import DetectorSettings
+from kinemask_detector.messages import Options, Query, found_to_message, query_from_message
 
 ArgsT = ParamSpec("ArgsT")
 ValueT = TypeVar("ValueT")
@@ -39,47 +36,29 @@ class Picture:
     """Spent decoding and preparing."""
 
 
-@dataclass(frozen=True)
-class Inferred:
-    """What the model said of one picture."""
-
-    raw: Any
-    """The engine's own."""
-    infer_s: float
-    """How long its batch took."""
-
-
 class EngineRunner:
-    """One engine with its thread and its batches; shared by all requests and streams."""
+    """One engine on its device; shared by all requests and streams."""
 
     def __init__(
-        self,
-        engine: AnyEngine,
-        settings: DetectorSettings,
-        executor: Executor,
-        metrics: QueueMetrics | None = None,
+        self, engine: AnyEngine, device: EngineDevice, executor: Executor, max_pixels: int
     ) -> None:
-        """`executor` runs what needs no device."""
+        """`executor` runs what needs no device; larger pictures than `max_pixels` are refused."""
         self.engine = engine
+        self._device = device
         self._executor = executor
-        self._max_pixels = settings.max_pixels
-        self._device = DeviceThread(f"detector-{engine.info.name}")
-        self._batcher: DynamicBatcher[Any, Inferred] = DynamicBatcher(
-            self._infer_batch,
-            settings.batching(engine.info.max_batch),
-            bucket=engine.bucket,
-            metrics=metrics,
-        )
+        self._max_pixels = max_pixels
 
     async def warm_up(self) -> None:
-        """Pay the engine's first-call costs, in its thread."""
-        await self._device.run(self.engine.warm_up)
+        """Load the engine and pay its first-call costs, in the device's thread."""
+        await self._device.warm_up(self.engine)
 
-    async def close(self) -> None:
-        """Refuse what waits, end what runs, free the engine."""
-        await self._batcher.close()
-        await self._device.close()
-        self.engine.close()
+    async def query(self, options: Options, field: str) -> Query:
+        """What validated options ask of this engine.
+
+        Raises:
+            ServiceError: INVALID_ARGUMENT: it cannot look for that.
+        """
+        return await self._off_loop(query_from_message, options, self.engine, field)
 
     async def decode(self, message: media_pb2.Image, field: str) -> wire.RgbImage:
         """The picture's pixels.
@@ -105,9 +84,10 @@ class EngineRunner:
         """Through the model, in a batch with others.
 
         Raises:
-            ServiceError: RESOURCE_EXHAUSTED (queue full), DEADLINE_EXCEEDED, UNAVAILABLE.
+            ServiceError: RESOURCE_EXHAUSTED (queue full), DEADLINE_EXCEEDED, UNAVAILABLE;
+                FAILED_PRECONDITION: the model does not fit into memory.
         """
-        return await self._batcher.submit(picture.prepared)
+        return await self._device.infer(self.engine, picture.prepared)
 
     async def finish(self, picture: Picture, inferred: Inferred) -> detector_pb2.ImageDetections:
         """The result message without its timing."""
@@ -118,12 +98,6 @@ class EngineRunner:
     ) -> ValueT:
         call = partial(work, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._executor, call)
-
-    async def _infer_batch(self, batch: Sequence[Any]) -> Sequence[Inferred | Exception]:
-        begun_s = time.monotonic()
-        results = await self._device.run(self.engine.infer, batch)
-        took_s = time.monotonic() - begun_s
-        return [raw if isinstance(raw, Exception) else Inferred(raw, took_s) for raw in results]
 
     # --- in threads
 

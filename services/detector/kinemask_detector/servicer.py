@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, TypeAlias
 
 import grpc
 from kinemask.v1 import detector_pb2, detector_pb2_grpc, media_pb2
-from kinemask_chassis.provenance import service_info
 from kinemask_chassis.streams import StreamLimits, StreamObserver, StreamPlan, StreamServer
 from kinemask_chassis.streams.terms import StreamTerms
 
 from kinemask_detector.batch import detect_batch
 from kinemask_detector.engines.registry import Choice, EngineSet
-from kinemask_detector.messages import model_to_message, query_from_message
+from kinemask_detector.messages import absent_to_message, engine_to_message, service_to_message
 from kinemask_detector.pictures import EngineRunner
 from kinemask_detector.settings import DetectorSettings
-from kinemask_detector.stream import Ahead, DetectHandler, Seen
+from kinemask_detector.stream import Ahead, DetectHandler, Seen, opening_options
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Config = detector_pb2.DetectStreamConfig
@@ -42,12 +42,13 @@ class DetectorServicer(detector_pb2_grpc.DetectorServiceServicer):
     async def Detect(
         self, request: detector_pb2.DetectRequest, context: Context
     ) -> detector_pb2.DetectResponse:
-        choice = self._engines.choose(request.options.model)
-        query = query_from_message(request.options, choice.engine)
+        choice = await self._choose(request.options)
+        runner = self._runner(choice)
+        query = await runner.query(request.options, "options")
         results = await detect_batch(
-            self._runner(choice), list(request.images), query, self._settings.detector_max_in_work
+            runner, list(request.images), query, self._settings.detector_max_in_work
         )
-        return detector_pb2.DetectResponse(results=results, service=_who(choice))
+        return detector_pb2.DetectResponse(results=results, service=service_to_message(choice))
 
     async def DetectStream(  # type: ignore[override]  # the stubs know no handler that writes through its context
         self, request_iterator: AsyncIterator[detector_pb2.DetectStreamRequest], context: Context
@@ -64,30 +65,27 @@ class DetectorServicer(detector_pb2_grpc.DetectorServiceServicer):
     async def ListModels(
         self, request: detector_pb2.DetectorServiceListModelsRequest, context: Context
     ) -> detector_pb2.DetectorServiceListModelsResponse:
-        models = [model_to_message(one.info, one is self._engines.default) for one in self._engines]
+        default = self._engines.default
+        models = [engine_to_message(engine, engine is default) for engine in self._engines]
+        models += [absent_to_message(model) for model in self._engines.absent]
         return detector_pb2.DetectorServiceListModelsResponse(models=models)
 
     async def _open(self, config: Config, terms: StreamTerms) -> Plan:
-        choice = self._engines.choose(config.options.model)
-        handler = DetectHandler(self._runner(choice), config.options, terms)
+        # A stream that goes on from a token looks for what it did, with the model it had.
+        options = opening_options(config.options, terms)
+        choice = await self._choose(options)
+        handler = await DetectHandler.opened(self._runner(choice), options, terms)
         effective = Config()
         effective.CopyFrom(config)
         terms.fill_in(effective.stream)
         effective.options.CopyFrom(handler.options)
         started = detector_pb2.DetectStreamStarted(config=effective)
-        return StreamPlan(handler, started, _who(choice))
+        return StreamPlan(handler, started, service_to_message(choice))
+
+    async def _choose(self, options: detector_pb2.DetectOptions) -> Choice:
+        # Off the loop: an engine may have to read a tokenizer to say whether it can.
+        prompts, classes = tuple(options.prompts), tuple(options.classes)
+        return await asyncio.to_thread(self._engines.choose, options.model, prompts, classes)
 
     def _runner(self, choice: Choice) -> EngineRunner:
         return self._runners[choice.engine.info.name]
-
-
-def _who(choice: Choice) -> media_pb2.ServiceInfo:
-    info = choice.engine.info
-    return service_info(
-        "detector",
-        engine=info.name,
-        model=info.model,
-        revision=info.revision,
-        device=info.device,
-        notice=choice.notice,
-    )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from kinemask_chassis.batching import BatchOptions
-from kinemask_chassis.settings import ChassisSettings
+from kinemask_chassis.settings import MIB, ChassisSettings
 from pydantic import Field
+
+_REGULARS_MS = 25.0
 
 
 class DetectorSettings(ChassisSettings):
@@ -41,6 +44,26 @@ class DetectorSettings(ChassisSettings):
         le=64,
         description="Pictures of one request that are in work at once: bounds its memory.",
     )
+    detector_device: str = Field(
+        default="auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="Device of the models with weights: auto, cpu, cuda, cuda:1 ...",
+    )
+    detector_memory_mib: int = Field(
+        default=4096,
+        ge=1,
+        description="Memory for loaded models; the one not used for longest makes room.",
+    )
+
+    @property
+    def models_dir(self) -> Path:
+        """Where weights lie."""
+        return self.data_dir / "models"
+
+    @property
+    def memory_bytes(self) -> int:
+        """What all loaded models may take together."""
+        return self.detector_memory_mib * MIB
 
     @property
     def threads(self) -> int:
@@ -55,4 +78,6 @@ class DetectorSettings(ChassisSettings):
             # Nobody to wait for.
             max_delay_ms=self.detector_max_delay_ms if max_batch > 1 else 0.0,
             max_queue=self.detector_max_queue,
+            # A batch costs less than its pictures: clients that ask again are worth waiting for.
+            regulars_ms=_REGULARS_MS if max_batch > 1 else 0.0,
         )

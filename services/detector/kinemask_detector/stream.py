@@ -11,11 +11,10 @@ from kinemask_chassis import errors
 from kinemask_chassis.streams.terms import StreamTerms
 from kinemask_chassis.validation import validate
 
+from kinemask_detector.devices import Inferred
 from kinemask_detector.engines.registry import AUTO
-from kinemask_detector.messages import effective_options, query_from_message
-from kinemask_detector.pictures import EngineRunner, Inferred, Picture
-
-Options = detector_pb2.DetectOptions
+from kinemask_detector.messages import Options, Query, effective_options
+from kinemask_detector.pictures import EngineRunner, Picture
 
 _DEPTH = 3
 """One frame is prepared, one is in the model and one finished at a time."""
@@ -43,20 +42,26 @@ class DetectHandler:
     Invariant: `_query` is what `options` ask; a frame reaches the model only prepared for it.
     """
 
-    def __init__(
-        self, runner: EngineRunner, options: Options, terms: StreamTerms | None = None
-    ) -> None:
-        """A stream that goes on from a token takes its options from there.
+    def __init__(self, runner: EngineRunner, query: Query, options: Options, last: int) -> None:
+        """Use `opened`. `options` are effective and ask the query; frames up to `last` are done."""
+        self._runner = runner
+        self._query = query
+        self._options = options
+        self._last_stepped = last
+
+    @classmethod
+    async def opened(
+        cls, runner: EngineRunner, options: Options, terms: StreamTerms | None = None
+    ) -> DetectHandler:
+        """A handler that looks for what `opening_options` gave.
 
         Raises:
-            ServiceError: INVALID_ARGUMENT (a prompt the engine does not know), DATA_LOSS (token).
+            ServiceError: INVALID_ARGUMENT: the engine cannot look for that.
         """
-        self._runner = runner
-        self._last_stepped = -1
-        if terms is not None and terms.resumed_after is not None:
-            self._last_stepped = terms.resumed_after
-            options = _options_in(terms.state)
-        self._ask(options, "config.options")
+        after = None if terms is None else terms.resumed_after
+        query = await runner.query(options, "config.options")
+        effective = effective_options(options, runner.engine.info)
+        return cls(runner, query, effective, -1 if after is None else after)
 
     @property
     def options(self) -> Options:
@@ -112,7 +117,8 @@ class DetectHandler:
                 "edit.options.model",
                 f"expected {name} or nothing, found {edit.options.model!r}: the model stays",
             )
-        self._ask(edit.options, "edit.options")
+        self._query = await self._runner.query(edit.options, "edit.options")
+        self._options = effective_options(edit.options, self._runner.engine.info)
         return 0
 
     async def snapshot(self) -> bytes:
@@ -122,10 +128,14 @@ class DetectHandler:
     async def close(self) -> None:
         return
 
-    def _ask(self, options: Options, field: str) -> None:
-        engine = self._runner.engine
-        self._query = query_from_message(options, engine, field)
-        self._options = effective_options(options, engine.info)
+
+def opening_options(options: Options, terms: StreamTerms) -> Options:
+    """What a stream looks for at first: what is asked, or what a resume token remembers.
+
+    Raises:
+        ServiceError: DATA_LOSS: the token is damaged.
+    """
+    return options if terms.resumed_after is None else _options_in(terms.state)
 
 
 def _options_in(state: bytes) -> Options:

@@ -46,6 +46,28 @@ KNOWN = (
     _sam2("base-plus", "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5", 324),
     _sam2("small", "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38", 184),
     _sam2("tiny", "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69", 156),
+    *(
+        KnownModel(name, f"detector: {what}", repo, "Apache-2.0", size_mb)
+        for name, what, repo, size_mb in (
+            ("dfine-large-coco", "80 things, the best", "ustc-community/dfine-large-coco", 126),
+            ("rtdetr-v2-r50vd", "80 things", "PekingU/rtdetr_v2_r50vd", 172),
+            ("detr-resnet-101", "91 things", "facebook/detr-resnet-101", 243),
+            (
+                "omdet-turbo-swin-tiny",
+                "any words, the quickest",
+                "omlab/omdet-turbo-swin-tiny-hf",
+                462,
+            ),
+            ("llmdet-tiny", "any words, the best", "iSEE-Laboratory/llmdet_tiny", None),
+            ("grounding-dino-tiny", "any words", "IDEA-Research/grounding-dino-tiny", 690),
+            (
+                "owlv2-base-patch16-ensemble",
+                "any words",
+                "google/owlv2-base-patch16-ensemble",
+                620,
+            ),
+        )
+    ),
     KnownModel(
         name="blip-image-captioning-base",
         purpose="captioner: one sentence",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +73,8 @@ class EngineInfo:
     """The same for the IoU."""
     max_batch: int = 8
     """Pictures worth giving to `infer` at once; 1 where a batch is no faster than its pictures."""
+    engine: str = ""
+    """What runs the model, such as `transformers`; empty: the engine bears the model's name."""
 
 
 class UnknownPromptError(ValueError):
@@ -88,8 +90,30 @@ class UnknownPromptError(ValueError):
         super().__init__(f"expected {field} among {', '.join(known)}; found {list(unknown)}")
 
 
+class BadPromptError(ValueError):
+    """Prompts that an engine cannot read, whatever the picture."""
+
+    def __init__(self, message: str, index: int | None = None) -> None:
+        """`message` says what was expected and found; `index` which prompt, None: all of them."""
+        self.index = index
+        super().__init__(message)
+
+
+@runtime_checkable
+class Specialist(Protocol):
+    """An engine that finds some things better than any general model."""
+
+    def is_best_for(self, prompts: Sequence[str]) -> bool:
+        """Whether `auto` should take it for just these prompts; cheap, any thread."""
+        ...
+
+
 class DetectorEngine(Protocol[PreparedT, RawT]):
-    """One loaded model. Only `infer` and `warm_up` are kept to one thread."""
+    """One model. Only `infer` and `warm_up` are kept to one thread.
+
+    An engine that is also a `Loadable` (see the chassis) shares the memory for models with others:
+    it is loaded before `infer` and may be unloaded after.
+    """
 
     @property
     def info(self) -> EngineInfo: ...
@@ -99,10 +123,11 @@ class DetectorEngine(Protocol[PreparedT, RawT]):
         ...
 
     def check(self, prompts: Sequence[str], classes: Sequence[str]) -> None:
-        """Refuse what this engine cannot look for; cheap, any thread.
+        """Refuse what this engine cannot look for. Any thread; may read a tokenizer's files.
 
         Raises:
             UnknownPromptError: names what it can find.
+            BadPromptError: no prompts, empty ones or too many, where the engine needs words.
         """
         ...
 

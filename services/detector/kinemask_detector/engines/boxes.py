@@ -24,16 +24,20 @@ def overlaps(box: Floats, others: Floats) -> tuple[Floats, Floats]:
 
 
 def suppress(
-    boxes: Floats, scores: Floats, max_iou: float, max_inside: float = 1.0
+    boxes: Floats,
+    scores: Floats,
+    max_iou: float,
+    max_inside: float = 1.0,
+    most: int | None = None,
 ) -> NDArray[np.intp]:
     """Greedy non-maximum suppression; indices of what stays, best first.
 
     A box goes if a better one overlaps it by an IoU over `max_iou`, or if more than `max_inside`
-    of the smaller of the two lies inside the other.
+    of the smaller of the two lies inside the other. No more than `most` stay.
     """
     left = np.argsort(-scores, kind="stable")
     kept: list[np.intp] = []
-    while len(left):
+    while len(left) and (most is None or len(kept) < most):
         best, left = left[0], left[1:]
         kept.append(best)
         iou, inside = overlaps(boxes[best], boxes[left])

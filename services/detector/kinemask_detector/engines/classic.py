@@ -86,6 +86,10 @@ class ClassicEngine:
         if unknown:
             raise UnknownPromptError(unknown, LABELS, field="classes")
 
+    def is_best_for(self, prompts: Sequence[str]) -> bool:
+        """For faces alone: a model made for them sees more of them, a thousand times as fast."""
+        return bool(prompts) and all(label_of(prompt) == FACE for prompt in prompts)
+
     def preprocess(self, request: DetectRequest) -> ClassicPrepared:
         height, width = request.image.shape[:2]
         prompt_of = _labels_wanted(request)

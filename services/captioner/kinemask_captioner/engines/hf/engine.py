@@ -80,8 +80,8 @@ class TransformersEngine:
         self.infer([self.preprocess(np.zeros((64, 64, 3), np.uint8), query)])
 
     def check(self, query: CaptionQuery) -> None:
-        config = self._pretrained.read(transformers.AutoConfig)
-        check_length(self._family, self._pretrained.read(transformers.AutoProcessor), config, query)
+        processor = self._pretrained.read(transformers.AutoProcessor)
+        check_length(self._family, processor, self._pretrained.config, query)
 
     def preprocess(self, image: Image, query: CaptionQuery) -> Prepared:
         processor = self._pretrained.read(transformers.AutoProcessor)

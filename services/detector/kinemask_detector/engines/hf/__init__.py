@@ -1,0 +1,1 @@
+"""Detectors that run on Hugging Face transformers."""
