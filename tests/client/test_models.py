@@ -11,8 +11,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kinemask.models import KNOWN, LOCK_FILE, KnownModel, ModelError, Store, known_model, pull
-from kinemask_captioner.engines import checkpoints as captioner
+from kinemask.models import (
+    KNOWN,
+    LOCK_FILE,
+    KnownModel,
+    ModelError,
+    Store,
+    known_model,
+    known_models,
+    pull,
+)
+from kinemask_captioner.engines.installed import FAMILIES
+from kinemask_chassis.weights.checkpoints import Checkpoint, present
 from kinemask_segmenter.engines.sam2 import checkpoints as sam2
 
 from tests.client.fake_hub import COMMIT, FakeHub, serving
@@ -53,9 +63,12 @@ def hub() -> Iterator[FakeHub]:
 def nothing_seen(store: Store) -> bool:
     """No service finds anything, not even half of it."""
     here = [path.name for path in store.models_dir.glob("*") if path.name != ".pull"]
-    return (
-        not here and not captioner.present(store.models_dir) and not sam2.present(store.models_dir)
-    )
+    return not here and not captioners(store) and not sam2.present(store.models_dir)
+
+
+def captioners(store: Store) -> list[Checkpoint]:
+    """What the captioner finds in the store."""
+    return present(store.models_dir, "captioner", FAMILIES)
 
 
 def left_over(store: Store) -> list[Path]:
@@ -77,7 +90,7 @@ def line(store: Store, hub: FakeHub | None, *arguments: str) -> subprocess.Popen
 
 def test_a_folder_is_pulled_to_where_the_captioner_looks(store: Store, hub: FakeHub) -> None:
     assert pull(store, BLIP, hub.endpoint)
-    (found,) = captioner.present(store.models_dir)
+    (found,) = captioners(store)
     assert found.name == BLIP.name
     assert found.folder == store.folder(BLIP)
     assert {path.name for path in found.folder.iterdir()} == WANTED | {LOCK_FILE}
@@ -252,6 +265,6 @@ def test_the_manifest_is_what_the_services_look_for(store: Store) -> None:
         assert by_name[checkpoint.name].sha256s == {checkpoint.file: checkpoint.sha256}
         folder = store.folder(by_name[checkpoint.name])
         assert sam2.default_path(store.models_dir, checkpoint) == folder / checkpoint.file
-    for described in captioner.KNOWN:
-        assert by_name[described.name].license == described.license
-        assert not by_name[described.name].sha256s
+    for service in ("captioner", "detector"):
+        assert [known.name for known in known_models(service)]
+        assert not any(known.sha256s for known in known_models(service))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -19,3 +20,14 @@ def spot_engine() -> SpotEngine:
 async def detect_calls(spot_engine: SpotEngine) -> AsyncIterator[DetectCalls]:
     async with detecting(spot_engine) as calls:
         yield calls
+
+
+@pytest.fixture(scope="session")
+def tiny_detectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with one tiny checkpoint of each architecture, named after it."""
+    from tests.detector.tiny_detectors import BUILDERS
+
+    data = tmp_path_factory.mktemp("tiny")
+    for name, build in BUILDERS.items():
+        build(data / "models" / name / ("r1" if name == "owlv2" else ""))
+    return data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -76,9 +77,22 @@ class DetectCalls:
 
 @asynccontextmanager
 async def detecting(*engines: AnyEngine, **settings: float) -> AsyncIterator[DetectCalls]:
-    """Run a detector on a free port until the block ends."""
+    """Run a detector with these engines on a free port until the block ends."""
+    async with _detecting(EngineSet(engines) if engines else None, **settings) as calls:
+        yield calls
+
+
+@asynccontextmanager
+async def detecting_with(data_dir: Path, **settings: float) -> AsyncIterator[DetectCalls]:
+    """The same with what is in a data folder, on the CPU."""
+    async with _detecting(None, data_dir=data_dir, detector_device="cpu", **settings) as calls:
+        yield calls
+
+
+@asynccontextmanager
+async def _detecting(engines: EngineSet | None, **settings: object) -> AsyncIterator[DetectCalls]:
     chosen = DetectorSettings(port=0, **{"max_pixels": MAX_PIXELS, **settings})  # type: ignore[arg-type]  # whatever a test names
-    service = DetectorService(chosen, EngineSet(engines) if engines else None)
+    service = DetectorService(chosen, engines)
     async with running(service) as server:
         calls = DetectCalls(server, service)
         try:

@@ -130,14 +130,14 @@ def tiny_owlv2(folder: Path, seed: int = 0) -> Path:
     return _saved(folder, model, config, pictures, tokenizer, seed=seed)
 
 
-def tiny_grounding_dino(folder: Path, seed: int = 0) -> Path:
-    """Grounding DINO: 64 to 96 pixels, any shape, 32 tokens in all."""
-    return _grounded(folder, "GroundingDino", seed)
+def tiny_grounding_dino(folder: Path, seed: int = 1) -> Path:
+    """Grounding DINO: 96 to 144 pixels, any shape, 32 tokens in all."""
+    return _grounded(folder, "GroundingDino", seed, loudness=0.15)
 
 
-def tiny_llmdet(folder: Path, seed: int = 0) -> Path:
+def tiny_llmdet(folder: Path, seed: int = 1) -> Path:
     """MM Grounding DINO, which LLMDet is: as above."""
-    return _grounded(folder, "MMGroundingDino", seed)
+    return _grounded(folder, "MMGroundingDino", seed, loudness=1.0)
 
 
 def tiny_omdet_turbo(folder: Path, seed: int = 0) -> Path:
@@ -192,7 +192,7 @@ ZERO_SHOT = {
 BUILDERS = CLOSED | ZERO_SHOT
 
 
-def _grounded(folder: Path, name: str, seed: int) -> Path:
+def _grounded(folder: Path, name: str, seed: int, loudness: float) -> Path:
     folder.mkdir(parents=True)
     tokenizer = _bert(folder)
     text = {
@@ -215,10 +215,10 @@ def _grounded(folder: Path, name: str, seed: int) -> Path:
         encoder_n_points=2,
         decoder_n_points=2,
     )
-    size = {"shortest_edge": 64, "longest_edge": 96}
+    size = {"shortest_edge": 96, "longest_edge": 144}
     pictures = transformers.GroundingDinoImageProcessor(size=size)
     model = getattr(transformers, f"{name}ForObjectDetection")
-    return _saved(folder, model, config, pictures, tokenizer, seed=seed)
+    return _saved(folder, model, config, pictures, tokenizer, seed=seed, loudness=loudness)
 
 
 def _resnet(out_features: list[str]) -> dict[str, Any]:
@@ -275,9 +275,19 @@ def _bpe(longest: int) -> Any:
 
 
 def _saved(
-    folder: Path, model_class: Any, config: Any, pictures: Any, tokenizer: Any = None, *, seed: int
+    folder: Path,
+    model_class: Any,
+    config: Any,
+    pictures: Any,
+    tokenizer: Any = None,
+    *,
+    seed: int,
+    loudness: float | None = None,
 ) -> Path:
-    """Weights as small as a fresh model's would say the same of every picture."""
+    """Weights as small as a fresh model's would say the same of every picture.
+
+    With a `loudness`, of the last features, there are no biases: they would favour one word.
+    """
     transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(seed)
     model = model_class(config)
@@ -285,8 +295,10 @@ def _saved(
         for weights in model.parameters():
             if weights.dim() > 1:
                 weights.normal_(0.0, 1.0 / weights[0].numel() ** 0.5)
-            elif not bool(weights.any()):
+            elif loudness is None and not bool(weights.any()):
                 weights.normal_(0.0, 0.3)
+        if loudness is not None:
+            model.model.decoder.layer_norm.weight.mul_(loudness)
     model.save_pretrained(folder)
     pictures.save_pretrained(folder)
     if tokenizer is not None:

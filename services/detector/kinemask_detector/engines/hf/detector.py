@@ -20,6 +20,7 @@ AskedT = TypeVar("AskedT", bound=Hashable)
 
 # A picture's shape does not always tell which of its sides are the colours: 3x3 pixels, say.
 _LAYOUT = {"input_data_format": "channels_last"}
+_MOST_OBLONG = 32
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,8 @@ class TransformersDetector(ABC, Generic[AskedT]):
 
     def _pixels(self, image: Image) -> dict[str, torch.Tensor]:
         processor = self.pretrained.read(transformers.AutoImageProcessor)
-        made = dict(processor(images=image, return_tensors="pt", **_LAYOUT))
+        seen = image if self.square else _less_oblong(image)
+        made = dict(processor(images=seen, return_tensors="pt", **_LAYOUT))
         if "pixel_mask" in made and bool(made["pixel_mask"].all()):
             del made["pixel_mask"]  # nothing is padding
         return made
@@ -178,3 +180,15 @@ class TransformersDetector(ABC, Generic[AskedT]):
     def _stacked(self, tensors: list[torch.Tensor]) -> torch.Tensor:
         """`(B, ...)` on the device."""
         return self.pretrained.on_device(torch.cat(tensors))
+
+
+def _less_oblong(image: Image) -> Image:
+    """A strip's rows or columns repeated, or nothing would be left of it when it is shrunk.
+
+    Boxes are shares of the picture, so they stay right.
+    """
+    height, width = image.shape[:2]
+    least = -(-max(height, width) // _MOST_OBLONG)
+    axis = 0 if height < width else 1
+    times = -(-least // image.shape[axis])
+    return image if times <= 1 else np.repeat(image, times, axis)

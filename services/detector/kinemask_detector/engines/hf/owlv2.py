@@ -9,14 +9,18 @@ from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
+import cv2
+import numpy as np
 import torch
 import transformers
 
-from kinemask_detector.engines.base import BadPromptError
+from kinemask_detector.engines.base import BadPromptError, Image
 from kinemask_detector.engines.hf.zero_shot import Words, ZeroShotDetector
 
 _REMEMBERED = 1024
 _PATCHES_DIMS = (1, 2)
+_LARGEST = 2
+"""Sides of the model's own picture size."""
 
 
 class OwlVit(ZeroShotDetector):
@@ -92,6 +96,19 @@ class OwlVit(ZeroShotDetector):
 
 
 class Owlv2(OwlVit):
-    """Its pictures are padded to a square."""
+    """Its pictures are padded to a square.
+
+    transformers blurs before it shrinks, in a time that grows with the fourth power of the size (an
+    8K picture takes minutes), so much larger pictures are shrunk by area averaging first.
+    """
 
     square = True
+
+    def _pixels(self, image: Image) -> dict[str, torch.Tensor]:
+        size = self.pretrained.read(transformers.AutoImageProcessor).size
+        most = _LARGEST * max(size["height"], size["width"])
+        longest = max(image.shape[:2])
+        if longest > most:
+            sides = [max(1, round(side * most / longest)) for side in image.shape[1::-1]]
+            image = np.asarray(cv2.resize(image, sides, interpolation=cv2.INTER_AREA), np.uint8)
+        return super()._pixels(image)
