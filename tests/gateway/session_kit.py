@@ -108,14 +108,19 @@ class Desk:
 
 @asynccontextmanager
 async def desk(
-    url: str, data_dir: Path, engine: SegmenterEngine | None = None, **settings: Any
+    url: str,
+    data_dir: Path,
+    engine: SegmenterEngine | None = None,
+    *,
+    also: str = "",
+    **settings: Any,
 ) -> AsyncIterator[Desk]:
-    """Everything that sessions need, in this process."""
+    """Everything that sessions need, in this process; `also`: another segmenter's address."""
     chosen = engine or PictureColors()
     async with AsyncExitStack() as stack:
         behind = await stack.enter_async_context(AsyncExitStack())
         segmenter = await behind.enter_async_context(segmenting(chosen))
-        address = segmenter.server.address
+        address = ",".join(filter(None, (segmenter.server.address, also)))
         library = await stack.enter_async_context(
             library_gateway(url, data_dir, segmenter_addresses=address, **settings)
         )

@@ -107,6 +107,8 @@ class GatewayService(Service[GatewaySettings]):
     async def close(self) -> None:
         for task in self._sweeping:
             task.cancel()
+        if self.sessions is not None:
+            await self.sessions.propagations.close()
         if self.stored is not None:
             await self.stored.close()
         if self._downstream is not None:

@@ -21,6 +21,7 @@ from kinemask.v1 import live_pb2_grpc, segmenter_pb2_grpc, tracker_pb2_grpc
 
 if TYPE_CHECKING:
     from kinemask.analysis import Analysis, AnalyzeOptions, StoredPicture
+    from kinemask.annotate import AsyncAnnotations
     from kinemask.faces import AsyncFaces
     from kinemask.types import ImageLike
 
@@ -348,6 +349,14 @@ class AsyncClient:
         from kinemask.faces._aio import AsyncCalls
 
         return AsyncFaces(AsyncCalls(self._call, self._channel, self._settings))
+
+    @property
+    def annotate(self) -> AsyncAnnotations:
+        """Interactive sessions on stored videos."""
+        from kinemask.annotate import AsyncAnnotations
+        from kinemask.faces._aio import AsyncCalls
+
+        return AsyncAnnotations(AsyncCalls(self._call, self._channel, self._settings))
 
     # --- running calls
 

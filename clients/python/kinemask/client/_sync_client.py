@@ -19,6 +19,7 @@ from kinemask.errors import KinemaskError, StreamClosedError, from_grpc
 
 if TYPE_CHECKING:
     from kinemask.analysis import Analysis, AnalyzeOptions, StoredPicture
+    from kinemask.annotate import Annotations
     from kinemask.faces import Faces
     from kinemask.stored import Jobs, Videos
     from kinemask.stored._calls import Calls
@@ -325,6 +326,13 @@ class Client:
         from kinemask.stored import Jobs
 
         return Jobs(self._stored_calls())
+
+    @property
+    def annotate(self) -> Annotations:
+        """Interactive sessions on stored videos."""
+        from kinemask.annotate import Annotations
+
+        return Annotations(self._stored_calls())
 
     @property
     def faces(self) -> Faces:

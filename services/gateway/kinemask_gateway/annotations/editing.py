@@ -21,6 +21,7 @@ from kinemask_gateway.tracks.values import TrackedObject
 AnswerT = TypeVar("AnswerT", bound=Message)
 
 _TRIES = 3
+_SETTLE_S = 3.0
 Write = Callable[[Connection], Awaitable[None]]
 
 
@@ -111,6 +112,7 @@ class Editor:
             await records.get(connection, request.session_id)
         held = self._held.wake(request.session_id)
         async with held.lock:
+            await held.settled(_SETTLE_S)
             for _ in range(_TRIES):
                 draft = await self._draft(held)
                 answer = await work(draft)

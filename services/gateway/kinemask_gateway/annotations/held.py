@@ -39,7 +39,15 @@ class HeldSession:
     """The replica that has seen these frames: it keeps what it made of them."""
     service: media_pb2.ServiceInfo | None = None
     """Who made the last masks."""
+    ending: asyncio.Task[None] | None = None
+    """A propagation that was told to stop."""
     used_s: float = field(default_factory=time.monotonic)
+
+    async def settled(self, within_s: float) -> None:
+        """Wait until a propagation that was told to stop has stopped."""
+        if self.ending is not None:
+            await asyncio.wait([self.ending], timeout=within_s)
+            self.ending = None
 
     async def frame(
         self, library: Library, video_id: str, number: int, most_bytes: int

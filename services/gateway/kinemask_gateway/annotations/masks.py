@@ -20,7 +20,7 @@ from kinemask_chassis.snapshots import SnapshotError
 
 from kinemask_gateway.annotations.records import below
 from kinemask_gateway.library import loose
-from kinemask_gateway.library.sql import Connection, Connects, change, many
+from kinemask_gateway.library.sql import Connection, Connects, change, many, one
 from kinemask_gateway.storage import ObjectMissingError, ObjectStore
 from kinemask_gateway.tracks.chunks import decode_chunk, encode_chunk
 from kinemask_gateway.tracks.values import TrackedFrame, TrackedObject
@@ -176,13 +176,20 @@ class MaskStore:
     async def tidy(self, made: Sequence[NewChunk], *, kept: bool) -> None:
         """Remove what is not needed any more: what was replaced, or what was not kept."""
         rows = [new.replaces if kept else new.row for new in made]
-        for row in rows:
-            if row is not None:
-                self._held.pop(row.object_key, None)
-                try:
+        try:
+            for row in rows:
+                # Who is cancelled while it commits does not know: what is in force is not loose.
+                if row is not None and (kept or await self._is_loose(row)):
+                    self._held.pop(row.object_key, None)
                     await loose.remove(self._database, self._store, _prefix(row.object_key))
-                except errors.ServiceError:
-                    return  # it is announced: the sweep finds it
+        except errors.ServiceError:
+            return  # it is announced: the sweep finds it
+
+    async def _is_loose(self, row: ChunkRow) -> bool:
+        async with self._database.connection() as connection:
+            prefix = _prefix(row.object_key)
+            query = "SELECT 1 FROM gateway.loose_objects WHERE prefix = %s"
+            return await one(connection, query, prefix) is not None
 
     async def _written(
         self,

@@ -10,8 +10,10 @@ from kinemask_gateway.annotations.held import HeldSessions
 from kinemask_gateway.annotations.masks import MaskStore
 from kinemask_gateway.annotations.objects import Objects
 from kinemask_gateway.annotations.prompting import Prompting
+from kinemask_gateway.annotations.propagating import Propagations
 from kinemask_gateway.annotations.reading import Reading
 from kinemask_gateway.annotations.release import SessionRelease
+from kinemask_gateway.annotations.running import Tools
 from kinemask_gateway.annotations.sessions import Sessions
 from kinemask_gateway.downstream import Downstream
 from kinemask_gateway.library.parts import StoredParts
@@ -27,6 +29,7 @@ class Rooms:
     prompting: Prompting
     objects: Objects
     reading: Reading
+    propagations: Propagations
 
     @classmethod
     def of(cls, parts: StoredParts, downstream: Downstream, settings: GatewaySettings) -> Rooms:
@@ -47,4 +50,5 @@ class Rooms:
             Prompting(database, library, editor, masks, calls, most),
             Objects(database, editor, masks),
             Reading(database, library, sessions, masks, most),
+            Propagations(Tools(database, library, masks, calls, held, parts.leaving, most)),
         )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 from kinemask.v1 import annotations_pb2 as pb
 from kinemask.v1 import annotations_pb2_grpc
-from kinemask_chassis import errors
 
 from kinemask_gateway.annotations.rooms import Rooms
 
@@ -82,13 +82,14 @@ class AnnotationServicer(annotations_pb2_grpc.AnnotationServiceServicer):
     async def Propagate(
         self, request: pb.PropagateRequest, context: Any
     ) -> AsyncIterator[pb.PropagateResponse]:
-        raise errors.unimplemented("propagation is not built yet")
-        yield pb.PropagateResponse()
+        async with aclosing(self._rooms.propagations.propagate(request)) as answers:
+            async for answer in answers:
+                yield answer
 
     async def CancelPropagation(
         self, request: pb.CancelPropagationRequest, context: Any
     ) -> pb.CancelPropagationResponse:
-        raise errors.unimplemented("propagation is not built yet")
+        return await self._rooms.propagations.cancel(request)
 
     async def GetMasks(
         self, request: pb.GetMasksRequest, context: Any
