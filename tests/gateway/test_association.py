@@ -9,10 +9,9 @@ from kinemask_gateway.live.association import (
     FALSE_ALARM_ROUNDS,
     LIVE_RULES,
     TOO_LARGE_ROUNDS,
-    FoundTrack,
     judge_round,
 )
-from kinemask_gateway.live.objects import BoxXyxy, ObjectBook, Sighting, area, iou
+from kinemask_gateway.live.objects import BoxXyxy, FoundTrack, ObjectBook, Sighting, area, iou
 
 A: BoxXyxy = (0.0, 0.0, 10.0, 10.0)
 RUN_OVER: BoxXyxy = (0.0, 0.0, 40.0, 30.0)

@@ -90,3 +90,23 @@ def test_it_goes_on_from_its_facts() -> None:
     rhythm.note(9, Note.LOST)
     again = Rhythm.from_facts(rhythm.to_facts())
     assert due_frames(again, 40, first=10) == due_frames(rhythm, 40, first=10)
+
+
+def test_the_next_frame_is_foretold_where_nothing_happens() -> None:
+    rhythm = adaptive(every=3, max_every_n_frames=6)
+    told: list[int] = []
+    due: list[int] = []
+    for frame_id in range(30):
+        told.append(frame_id + rhythm.frames_to_next - 1)
+        if rhythm.due(frame_id):
+            due.append(frame_id)
+    assert [frame for frame in dict.fromkeys(told) if frame < 30] == due
+
+
+def test_what_was_lost_is_looked_for_before_it_was_foretold() -> None:
+    rhythm = adaptive(every=8, min_every_n_frames=2)
+    assert rhythm.due(0)
+    rhythm.note(1, Note.LOST)
+    assert rhythm.frames_to_next == 8
+    due = [frame_id for frame_id in range(1, 9) if rhythm.due(frame_id)]
+    assert due[0] == 1 + LAG

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from google.rpc import status_pb2
@@ -19,6 +20,9 @@ from kinemask_gateway.live.stages import InFlight, Prepared
 
 _AHEAD = 2
 _BEHIND = LAG - _AHEAD
+# Frames that are known before they are prepared, so that detections can begin early.
+_SIGHT = 12
+_SIGHT_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class FrameDriver:
         """`edits`: by the frame they are about; applied right before it."""
         self._handler = handler
         self._edits = edits
+        self._coming: deque[media_pb2.Frame] = deque()
         self._ahead: deque[_Preparing] = deque()
         self._behind: deque[_Finishing] = deque()
 
@@ -63,12 +68,13 @@ class FrameDriver:
             ServiceError: an edit cannot be applied.
         """
         try:
-            async for frame in frames:
-                self._ahead.append((frame, asyncio.create_task(self._handler.prepare(frame))))
-                if len(self._ahead) >= _AHEAD:
-                    await self._step()
-                while len(self._behind) > _BEHIND:
-                    yield await self._finished()
+            async with aclosing(self._foreseen(frames)) as coming:
+                async for frame in coming:
+                    self._ahead.append((frame, asyncio.create_task(self._handler.prepare(frame))))
+                    if len(self._ahead) >= _AHEAD:
+                        await self._step()
+                    while len(self._behind) > _BEHIND:
+                        yield await self._finished()
             while self._ahead:
                 await self._step()
                 yield await self._finished()
@@ -76,6 +82,19 @@ class FrameDriver:
                 yield await self._finished()
         finally:
             await self._drop()
+
+    async def _foreseen(
+        self, frames: AsyncIterator[media_pb2.Frame]
+    ) -> AsyncGenerator[media_pb2.Frame, None]:
+        """The frames, some of them told to the handler before."""
+        async for frame in frames:
+            self._handler.expect(frame)
+            self._coming.append(frame)
+            room = _SIGHT_BYTES // max(frame.image.ByteSize(), 1)
+            while len(self._coming) > min(_SIGHT, room):
+                yield self._coming.popleft()
+        while self._coming:
+            yield self._coming.popleft()
 
     async def _step(self) -> None:
         frame, preparing = self._ahead.popleft()

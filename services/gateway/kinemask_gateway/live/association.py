@@ -5,8 +5,8 @@ The tracker says which detection belongs to which track; masks carry identity in
 rules here are few and stated, because a privacy mask hangs on them:
 
 - A track with a detection and without an object becomes an object, best score first, up to the
-  cap; unless it overlaps an object in sight (IoU 0.5), or lies inside one of its kind (70%),
-  which then takes the track over.
+  cap; unless it overlaps an object in sight (IoU 0.5; 0.7 if other words found that), or lies
+  inside one of its kind (70%), which then takes the track over.
 - A known object is prompted again with its detection's box when it drifted: its mask is gone, or
   less than 88% of the detection is inside its mask's box. Where it is all inside but the mask is
   much larger (IoU under 0.7), three rounds in a row have to say so: the word of one poor box must
@@ -15,6 +15,8 @@ rules here are few and stated, because a privacy mask hangs on them:
   find although it was in sight, was a false alarm: it goes.
 - Under `rejoin`, a detection that fits no object is the nearest one of its kind that no detection
   fits, if that may have come there at its own pace; it is prompted again.
+- Under `rejoin`, where things of one kind cross, who is who is told by where each should be by its
+  own pace.
 - An object whose mask has been empty for 90 frames has left: it goes.
 """
 
@@ -25,6 +27,7 @@ from dataclasses import dataclass, field
 
 from kinemask_gateway.live.objects import (
     BoxXyxy,
+    FoundTrack,
     KnownObject,
     ObjectBook,
     Sighting,
@@ -32,13 +35,16 @@ from kinemask_gateway.live.objects import (
     iou,
 )
 from kinemask_gateway.live.rejoining import distance
+from kinemask_gateway.live.untangling import untangled
 
 TOO_LARGE_IOU = 0.7
 SURE_DETECTIONS = 3
+OTHER_KIND_IOU = 0.7
 HELD_SHARE = 0.7
 WHOLE_SHARE = 0.88
 TOO_LARGE_ROUNDS = 3
 FALSE_ALARM_ROUNDS = 8
+_TOUCHING_IOU = 0.03
 
 
 @dataclass(frozen=True)
@@ -57,17 +63,6 @@ class Rules:
 
 
 LIVE_RULES = Rules()
-
-
-@dataclass(frozen=True)
-class FoundTrack:
-    """A track that a detection of this round belongs to."""
-
-    track_id: int
-    box_xyxy: BoxXyxy
-    score: float
-    label: str
-    prompt: str
 
 
 @dataclass(frozen=True)
@@ -105,16 +100,14 @@ def judge_round(
     seen: set[int] = set()
     found_boxes: dict[int, BoxXyxy] = {}
     strange: list[FoundTrack] = []
-    for track in sorted(found, key=lambda t: -t.score):
-        known = book.by_track(track.track_id) or _taken_over(
-            book, track, boxes, seen, rules.match_iou
-        )
+    owners = _owners(book, found, boxes, seen, rules)
+    for track, known in owners:
         if known is None:
             strange.append(track)
             continue
-        if known.object_id not in seen:
+        if known.object_id not in found_boxes:
             known.detections += 1
-            known.find(track.box_xyxy)
+            known.find(track.box_xyxy, _crowded(known, track.box_xyxy, boxes))
             found_boxes[known.object_id] = track.box_xyxy
             if _drifted(known, track.box_xyxy, boxes):
                 prompts.append((known.object_id, track.box_xyxy))
@@ -141,6 +134,29 @@ def judge_round(
     return Verdict(
         tuple(prompts), tuple(new_ids), drop_ids, left_out, eventful, found_boxes, missed
     )
+
+
+def _owners(
+    book: ObjectBook,
+    found: Sequence[FoundTrack],
+    boxes: Sequence[tuple[int, BoxXyxy]],
+    seen: set[int],
+    rules: Rules,
+) -> list[tuple[FoundTrack, KnownObject | None]]:
+    """The known object of each track, best score first; fills in `seen`."""
+    owners: list[tuple[FoundTrack, KnownObject | None]] = []
+    for track in sorted(found, key=lambda t: -t.score):
+        known = book.by_track(track.track_id)
+        known = known or _taken_over(book, track, boxes, seen, rules.match_iou)
+        owners.append((track, known))
+        if known is not None:
+            seen.add(known.object_id)
+    if not rules.rejoin:
+        return owners
+    owners = untangled(book, owners)
+    seen.clear()
+    seen.update(known.object_id for _, known in owners if known is not None)
+    return owners
 
 
 def _taken_over(
@@ -186,11 +202,17 @@ def _claim(track: FoundTrack, known: KnownObject, box: BoxXyxy, match_iou: float
     A mask that ran over onto something else still holds its own detection.
     """
     overlap = iou(track.box_xyxy, box)
-    if overlap >= match_iou:
+    same_kind = known.detected and known.label == track.label
+    other_kind = known.detected and not same_kind
+    if overlap >= (max(match_iou, OTHER_KIND_IOU) if other_kind else match_iou):
         return 1.0 + overlap
     held = contained(track.box_xyxy, box)
-    same_kind = known.detected and known.label == track.label
     return held if same_kind and held >= HELD_SHARE else 0.0
+
+
+def _crowded(known: KnownObject, box: BoxXyxy, boxes: Sequence[tuple[int, BoxXyxy]]) -> bool:
+    """Whether something else lies over a detection, or under it."""
+    return any(iou(box, other) > _TOUCHING_IOU for key, other in boxes if key != known.object_id)
 
 
 def _drifted(known: KnownObject, box: BoxXyxy, boxes: Sequence[tuple[int, BoxXyxy]]) -> bool:

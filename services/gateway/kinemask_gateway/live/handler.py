@@ -64,6 +64,10 @@ class LiveHandler:
         recovered = segmenting is not None and segmenting.recoveries > 0
         return recovered or (tracking is not None and tracking.losses > 0)
 
+    def expect(self, frame: media_pb2.Frame) -> None:
+        """A frame that is to be prepared later, after those told before: for whoever knows."""
+        self._rounds.expect(frame)
+
     async def prepare(self, frame: media_pb2.Frame) -> Prepared:
         """Check the picture's size, begin its detection, decode it if something is to be drawn."""
         height, width = self._checked_size(frame.image)

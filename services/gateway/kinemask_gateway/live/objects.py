@@ -39,21 +39,49 @@ class KnownObject:
     """Box of its last mask that was not empty."""
     score: float = 0.0
 
-    def find(self, box_xyxy: BoxXyxy) -> None:
-        """A detection round found it there."""
+    def find(self, box_xyxy: BoxXyxy, crowded: bool = False) -> None:
+        """A detection round found it there; `crowded`: where only a part of it may be in sight."""
+        whole = self.expected() if crowded else None
+        if whole is not None and _is_part(box_xyxy, whole):
+            self.found_xyxy = whole
+        else:
+            self._pace_to(box_xyxy)
+            self.found_xyxy = box_xyxy
+        self.missed_rounds = self.unseen_frames = 0
+
+    def expected(self) -> BoxXyxy | None:
+        """Where it should be now, at its own pace; None for an object prompted by hand."""
+        if self.found_xyxy is None:
+            return None
+        frames = min(self.unseen_frames, PACE_FRAMES)
+        x, y = self.velocity_xy[0] * frames, self.velocity_xy[1] * frames
+        x_min, y_min, x_max, y_max = self.found_xyxy
+        return (x_min + x, y_min + y, x_max + x, y_max + y)
+
+    def _pace_to(self, box_xyxy: BoxXyxy) -> None:
         if self.found_xyxy is not None and self.unseen_frames > 0:
             (x, y), (to_x, to_y) = center(self.found_xyxy), center(box_xyxy)
             moved = ((to_x - x) / self.unseen_frames, (to_y - y) / self.unseen_frames)
-            before = self.velocity_xy
-            # Half of what is new: boxes jitter.
-            self.velocity_xy = ((before[0] + moved[0]) / 2, (before[1] + moved[1]) / 2)
-        self.found_xyxy = box_xyxy
-        self.missed_rounds = self.unseen_frames = 0
+            # At most half of what is new: boxes jitter, and most of all over a few frames.
+            share = min(0.5, _NEW_A_FRAME * self.unseen_frames)
+            x, y = self.velocity_xy
+            self.velocity_xy = (x + share * (moved[0] - x), y + share * (moved[1] - y))
 
     @property
     def detected(self) -> bool:
         """True for an object that words found, False for one prompted by hand."""
         return bool(self.prompt)
+
+
+@dataclass(frozen=True)
+class FoundTrack:
+    """A track that a detection of a round belongs to."""
+
+    track_id: int
+    box_xyxy: BoxXyxy
+    score: float
+    label: str
+    prompt: str
 
 
 @dataclass(frozen=True)
@@ -151,6 +179,9 @@ class ObjectBook:
 
 _HISTORY = 256
 CROWDED_IOU = 0.1
+PACE_FRAMES = 30
+_NEW_A_FRAME = 0.1
+_PART = 0.85
 _JUMP = 1.5
 
 
@@ -162,6 +193,11 @@ def _object_from_facts(entry: Mapping[str, Any]) -> KnownObject:
 def center(box: BoxXyxy) -> tuple[float, float]:
     """The middle of a box."""
     return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
+def _is_part(box: BoxXyxy, whole: BoxXyxy) -> bool:
+    """True if a box is what is in sight of another one, of which something hides the rest."""
+    return area(box) < _PART * area(whole) and contained(box, whole) >= _PART
 
 
 def _jumped(before: BoxXyxy | None, after: BoxXyxy) -> bool:

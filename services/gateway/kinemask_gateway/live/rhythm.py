@@ -86,6 +86,12 @@ class Rhythm:
         return True
 
     @property
+    def frames_to_next(self) -> int:
+        """In how many frames the next one is due, if nothing happens: at least 1, the next."""
+        wait = self.least if self.soon else self.interval
+        return max(wait - self.since_last, 1) if self.begun else 1
+
+    @property
     def usual(self) -> int:
         """The interval while something happens."""
         return min(max(self.every, self.least), self.most)

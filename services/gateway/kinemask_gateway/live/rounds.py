@@ -18,10 +18,11 @@ from kinemask.v1 import (
 from kinemask_chassis import errors
 
 from kinemask_gateway.downstream.unanswered import EditRefused
-from kinemask_gateway.live.association import FoundTrack, Verdict, judge_round
+from kinemask_gateway.live.association import Verdict, judge_round
 from kinemask_gateway.live.detecting import Detecting
 from kinemask_gateway.live.failures import StageDown
-from kinemask_gateway.live.objects import ObjectBook, Sighting
+from kinemask_gateway.live.foresight import Foresight, heard
+from kinemask_gateway.live.objects import FoundTrack, ObjectBook, Sighting
 from kinemask_gateway.live.reporting import FrameReports
 from kinemask_gateway.live.rhythm import Note
 from kinemask_gateway.live.scenes import Thumbnail, is_cut, thumbnail
@@ -46,6 +47,14 @@ class DetectionRounds:
         self._seen_before: Thumbnail | None = None
         self._round: asyncio.Task[None] | None = None
         self._landed: list[live_pb2.StageReport] = []
+        self._foresight = Foresight()
+
+    def expect(self, frame: media_pb2.Frame) -> None:
+        """A frame that will begin later: under SYNC its detection may be made ahead of its turn."""
+        detecting = self._stages.detecting
+        if detecting is not None and detecting.sync:
+            self._foresight.expect(frame)
+            self._foresight.begin(detecting)
 
     def begin(self, frame: media_pb2.Frame, prepared: Prepared) -> Awaitable[object]:
         """Look for a cut and start the frame's detection if it is due. Call in frame order.
@@ -69,14 +78,18 @@ class DetectionRounds:
         last = await before if before is not None else self._seen_before
         if last is not None and seen is not None:
             prepared.cut = is_cut(last, seen, detecting.cut_threshold)
+        self._foresight.arrived(frame.frame_id)
         if detecting.rhythm.due(frame.frame_id, at_once=prepared.cut):
             self._start(detecting, frame, prepared)
+        if detecting.sync:
+            self._foresight.begin(detecting)
         return seen if seen is not None else last
 
     def _start(self, detecting: Detecting, frame: media_pb2.Frame, prepared: Prepared) -> None:
         if detecting.sync or self._stages.segmenting is None:
-            prepared.detection = asyncio.create_task(detecting.detect(frame.image))
-            prepared.detection.add_done_callback(_heard)
+            early = self._foresight.take(frame.frame_id)
+            prepared.detection = early or asyncio.create_task(detecting.detect(frame.image))
+            prepared.detection.add_done_callback(heard)
         elif self._round is None or self._round.done():
             self._round = asyncio.create_task(self._run_async(frame))
         else:
@@ -155,6 +168,7 @@ class DetectionRounds:
 
     def close(self) -> None:
         """Give up what is under way."""
+        self._foresight.close()
         for task in (self._turn, self._round):
             if task is not None:
                 task.cancel()
@@ -254,9 +268,3 @@ def _found(track: tracker_pb2.Track, found: detector_pb2.ImageDetections) -> Fou
     """With the box as it was detected: the track's own leans on the mask that is to be judged."""
     box = wire.box_from_message(found.detections[track.detection_index].box)
     return FoundTrack(track.track_id, box, track.score, track.label, track.prompt)
-
-
-def _heard(task: asyncio.Task[detector_pb2.ImageDetections]) -> None:
-    # A detection whose frame failed is nobody's error.
-    if not task.cancelled():
-        task.exception()

@@ -67,8 +67,13 @@ class Appearance:
             self._step([samples], [config.batch], rate, rng, config)
         return self
 
-    def relearn(self, frame: WorkFrame, probability: Floats, config: FlowConfig) -> None:
-        """Take a corrected mask in: half the long memory is replaced by this frame's pixels."""
+    def relearn(
+        self, frame: WorkFrame, probability: Floats, config: FlowConfig, effort: float = 1.0
+    ) -> None:
+        """Take a corrected mask in: half the long memory is replaced by this frame's pixels.
+
+        `effort`: 0..1, how much there is to be learnt; training takes as long.
+        """
         rng = self._next_rng()
         half = len(self.prompted.target) // 2
         kept = rng.permutation(len(self.prompted.target))[:half]
@@ -78,7 +83,7 @@ class Appearance:
             np.concatenate([self.prompted.target[kept], new.target]),
         )
         self.recent.clear()
-        for _ in range(config.initial_steps // 2):
+        for _ in range(round(effort * config.initial_steps / 2)):
             self._step([self.prompted], [config.batch], config.initial_rate / 2, rng, config)
 
     def adapt(self, frame: WorkFrame, probability: Floats, config: FlowConfig) -> None:

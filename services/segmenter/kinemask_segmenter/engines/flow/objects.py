@@ -19,6 +19,9 @@ from kinemask_segmenter.engines.prompting import merge_prompts
 _SAME_OBJECT = 0.5
 """Overlap with the old mask above which a correction keeps what was learnt."""
 
+_MUCH_WRONG = 0.4
+_LEAST_EFFORT = 0.25
+
 
 @dataclass(frozen=True)
 class Said:
@@ -78,13 +81,24 @@ def refine(
     if old.said.frame_id == frame_id:
         said = Said(frame_id, merge_prompts(old.said.prompt, prompt), old.said.base)
     mask = segment(frame.lab, to_work(said.prompt, geometry), said.base)
-    union = float((mask | base).sum())
-    if float((mask & base).sum()) < _SAME_OBJECT * union:
+    overlap = float((mask & base).sum()) / max(float((mask | base).sum()), 1.0)
+    if overlap < _SAME_OBJECT:
         look = Appearance.learn(frame, _soften(mask), old.object_id, config)
     else:
         look = old.look
-        look.relearn(frame, _soften(mask), config)
+        look.relearn(frame, _soften(mask), config, _effort(said.prompt, overlap))
     return Followed(old.object_id, look, believe(mask), said)
+
+
+def _effort(prompt: Prompt, overlap: float) -> float:
+    """How much a corrected mask has to teach: 0..1.
+
+    Who points at pixels says something about those, however few they are. A box whose mask is
+    nearly the one that was there says little.
+    """
+    if prompt.box_xyxy is None or len(prompt.points_xy):
+        return 1.0
+    return min(max((1.0 - overlap) / _MUCH_WRONG, _LEAST_EFFORT), 1.0)
 
 
 def _soften(mask: Bools) -> Floats:
