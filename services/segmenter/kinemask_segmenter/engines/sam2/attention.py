@@ -3,10 +3,8 @@
 `ExactAttention` runs the official layers. `FastAttention` reorders their arithmetic:
 
 - The values of cross-attention are projected after the softmax, on the 64-wide memory, and that
-  projection is joined with the output's: 320 multiply-adds a query and key instead of 512.
-- Keys and queries meet in tiles that fit into the cache, each added to a running sum (Milakov and
-  Gimelshein, "Online normalizer calculation for softmax", 2018; Dao et al., "FlashAttention",
-  2022).
+  projection is joined with the output's: 320 multiply-adds a query and key instead of 512. On a CPU
+  keys of memory are not made at all (`crossing`): 231.
 - What depends on the frame alone is worked out once for all objects: the first layer's
   self-attention and the queries made from it.
 """
@@ -18,13 +16,15 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
-from torch.nn.functional import linear, relu, scaled_dot_product_attention
+from torch.nn.functional import linear, relu_
 
+from kinemask_segmenter.engines.sam2.crossing import Reader, Remembered
 from kinemask_segmenter.engines.sam2.features import Encoded
+from kinemask_segmenter.engines.sam2.team import Team
+from kinemask_segmenter.engines.sam2.tiles import attend
 from kinemask_segmenter.engines.sam2.tokens import Tokens
 
-_QUERY_TILE = 1024
-_KEY_TILE = 1024
+_ROWS = 512
 
 
 class Attention(Protocol):
@@ -75,7 +75,7 @@ class FastAttention:
     to what self-attention reads.
     """
 
-    def __init__(self, module: Any, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, module: Any, dtype: torch.dtype, team: Team) -> None:
         """`module` is a `sam2` `MemoryAttention`; its weights are copied where `dtype` differs.
 
         Raises:
@@ -83,22 +83,50 @@ class FastAttention:
         """
         self._module = module
         self._dtype = dtype
-        self._layers = [_Layer(layer, dtype) for layer in module.layers]
+        self._team = team
+        self._layers = [_Layer(layer, dtype, team) for layer in module.layers]
         self._turns: torch.Tensor | None = None
 
     def __call__(self, frames: Sequence[Encoded], tokens: Sequence[Tokens]) -> torch.Tensor:
+        if frames[0].features[-1].is_cuda:
+            return self._together(frames, tokens)
+        # On a CPU a batch is only more memory to go through.
+        seen = [self._one(frame, past) for frame, past in zip(frames, tokens, strict=True)]
+        return torch.cat(seen, 1)
+
+    def _together(self, frames: Sequence[Encoded], tokens: Sequence[Tokens]) -> torch.Tensor:
         turns = self._rotations(frames[0])
         seen, queries = (torch.cat(each) for each in zip(*map(self._alone, frames), strict=True))
-        memory = torch.cat([each.memory.transpose(0, 1) for each in tokens]).to(self._dtype)
-        places = torch.cat([each.positions.transpose(0, 1) for each in tokens]).to(self._dtype)
+        memory = torch.cat([self._lowered(each.memory) for each in tokens])
+        keyed = memory + torch.cat([self._lowered(each.positions) for each in tokens])
         rotated = memory.shape[1] - tokens[0].pointer_tokens
-        keyed = memory + places
         for number, layer in enumerate(self._layers):
             if number > 0:
                 seen = layer.attend_to_itself(seen, turns)
                 queries = layer.queries(seen, turns)
             keys = layer.keys(keyed, turns, rotated)
-            seen = layer.mix(seen + layer.read(queries, keys, memory))
+            seen = layer.mix(seen + layer.joined(attend(queries, keys, memory, self._team)))
+        return self._normed(seen)
+
+    def _one(self, frame: Encoded, past: Tokens) -> torch.Tensor:
+        turns = self._rotations(frame)
+        seen, queries = self._alone(frame)
+        memory = self._lowered(past.memory)[0]
+        keyed = memory + self._lowered(past.positions)[0]
+        remembered = Remembered(memory, keyed, past.pointer_tokens, frame.sizes[-1])
+        for number, layer in enumerate(self._layers):
+            if number > 0:
+                seen = layer.attend_to_itself(seen, turns)
+                queries = layer.queries(seen, turns)
+            read = layer.reader(turns, frame.sizes[-1]).read(queries[0], remembered)
+            seen = layer.mix(seen + layer.joined(read[None]))
+        return self._normed(seen)
+
+    def _lowered(self, tokens: torch.Tensor) -> torch.Tensor:
+        """`(1, L, 64)`."""
+        return tokens.transpose(0, 1).to(self._dtype)
+
+    def _normed(self, seen: torch.Tensor) -> torch.Tensor:
         normed: torch.Tensor = self._module.norm(seen.float())
         return normed.transpose(0, 1)
 
@@ -125,7 +153,7 @@ class FastAttention:
 class _Layer:
     """One layer's weights, joined where that saves work."""
 
-    def __init__(self, layer: Any, dtype: torch.dtype) -> None:
+    def __init__(self, layer: Any, dtype: torch.dtype, team: Team) -> None:
         own, cross = layer.self_attn, layer.cross_attn_image
         if own.num_heads != 1 or cross.num_heads != 1 or layer.pos_enc_at_attn:
             raise ValueError("expected memory attention with one head, positions at keys only")
@@ -134,6 +162,7 @@ class _Layer:
         if layer.pos_enc_at_cross_attn_queries or not layer.pos_enc_at_cross_attn_keys:
             raise ValueError("expected memory attention with positions at keys only")
         self._dtype = dtype
+        self._team = team
         self._norms = [layer.norm1, layer.norm2, layer.norm3]
         # Scaling by 1/16 here is exact; projections that follow each other are one.
         scale = 1 / math.sqrt(own.internal_dim)
@@ -148,6 +177,7 @@ class _Layer:
         weight = out.weight.double() @ value.weight.double()
         shift = out.weight.double() @ value.bias.double() + out.bias.double()
         self._read_out = self._cast(weight, shift)
+        self._reader: Reader | None = None
         self._mlp = [self._cast(each.weight, each.bias) for each in (layer.linear1, layer.linear2)]
 
     def _cast(self, weight: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -161,7 +191,7 @@ class _Layer:
         """`(B, N, 256)`, the residual added."""
         parts = linear(self._normed(0, seen), *self._own_in).chunk(3, -1)
         queries, keys = _rotated(parts[0], turns), _rotated(parts[1], turns)
-        found = attend(queries, keys, parts[2])
+        found = attend(queries, keys, parts[2], self._team)
         return seen + linear(found, *self._own_out)
 
     def queries(self, seen: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
@@ -174,63 +204,26 @@ class _Layer:
         maps = keys[:, :rotated].unflatten(1, (-1, len(turns)))
         return torch.cat([_rotated(maps, turns).flatten(1, 2), keys[:, rotated:]], 1)
 
-    def read(self, queries: torch.Tensor, keys: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
-        """`(B, N, 256)` from 64-wide memory."""
-        return linear(attend(queries, keys, memory), *self._read_out)
+    def reader(self, turns: torch.Tensor, size: tuple[int, int]) -> Reader:
+        """Made once: a model has one size."""
+        if self._reader is None:
+            self._reader = Reader(*self._key, turns, size, self._team)
+        return self._reader
+
+    def joined(self, read: torch.Tensor) -> torch.Tensor:
+        """`(B, N, 256)` of what was read, `(B, N, 64)`."""
+        return linear(read, *self._read_out)
 
     def mix(self, seen: torch.Tensor) -> torch.Tensor:
         """The two linear layers, the residual added."""
+        if seen.is_cuda:
+            return self._mixed(seen)
+        # What is between the layers stays in the cache.
+        return torch.cat([self._mixed(rows) for rows in seen.split(_ROWS, 1)], 1)
+
+    def _mixed(self, seen: torch.Tensor) -> torch.Tensor:
         first, second = self._mlp
-        return seen + linear(relu(linear(self._normed(2, seen), *first)), *second)
-
-
-def attend(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Softmax attention of scaled queries `(B, N, D)`, keys `(B, L, D)` and values `(B, L, E)`.
-
-    Returns `(B, N, E)`.
-    """
-    if queries.is_cuda:
-        found = scaled_dot_product_attention(
-            queries.unsqueeze(1), keys.unsqueeze(1), values.unsqueeze(1), scale=1.0
-        )
-        return found.squeeze(1)
-    return torch.stack([_tiled(*each) for each in zip(queries, keys, values, strict=True)])
-
-
-def _tiled(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """One batch entry on a CPU."""
-    tiles = list(zip(keys.split(_KEY_TILE), values.split(_KEY_TILE), strict=True))
-    found = []
-    for each in queries.split(_QUERY_TILE):
-        row = _tile_row(each, tiles)
-        found.append(row if bool(row.isfinite().all()) else _whole_row(each, keys, values))
-    return torch.cat(found)
-
-
-def _tile_row(
-    queries: torch.Tensor, tiles: Sequence[tuple[torch.Tensor, torch.Tensor]]
-) -> torch.Tensor:
-    """Weights relative to the first tile's maximum: it is at least 1 in the sum, and only a score
-    that is higher by 88 overflows, which shows in the result."""
-    (keys, values), *others = tiles
-    scores = torch.mm(queries, keys.t())
-    peak = scores.amax(-1, keepdim=True)
-    weights = scores.sub_(peak).exp_()
-    total = torch.mm(weights, values).float()
-    weight = weights.sum(-1, keepdim=True, dtype=torch.float32)
-    for keys, values in others:
-        weights = torch.mm(queries, keys.t()).sub_(peak).exp_()
-        if total.dtype == values.dtype:
-            total.addmm_(weights, values)
-        else:
-            total.add_(torch.mm(weights, values))
-        weight.add_(weights.sum(-1, keepdim=True, dtype=torch.float32))
-    return (total / weight).to(queries.dtype)
-
-
-def _whole_row(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    weights = torch.softmax(torch.mm(queries, keys.t()).float(), -1)
-    return torch.mm(weights.to(values.dtype), values)
+        return seen + linear(relu_(linear(self._normed(2, seen), *first)), *second)
 
 
 def _rotated(each: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ are equal bit for bit; run as batches they differ in the last bits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -21,6 +21,8 @@ from kinemask_segmenter.engines.sam2.memory import Output
 from kinemask_segmenter.engines.sam2.tokens import Past, Tokenizer
 
 _LOGIT_LIMIT = 32.0
+_PLACES = 4096
+"""Of features, in one batch on a CPU; one picture of 1024 px has as many."""
 
 
 @dataclass(frozen=True)
@@ -119,12 +121,20 @@ class Forward:
         for number, ask in enumerate(asks):
             groups.setdefault(ask.shape if self.batched else number, []).append(number)
         found: dict[int, Output] = {}
-        for numbers in groups.values():
+        for numbers in self._bounded(groups.values()):
             outputs = self._run([asks[n] for n in numbers], [fill_hole_area_px[n] for n in numbers])
             found.update(zip(numbers, outputs, strict=True))
         return [found[number] for number in range(len(asks))]
 
     # --- inside
+
+    def _bounded(self, groups: Iterable[list[int]]) -> Iterator[list[int]]:
+        """On a CPU a batch that leaves the cache is slower than one after another."""
+        side = self.input_size_px // int(self.model.backbone_stride)
+        on_cpu = self.device.type == "cpu"
+        for numbers in groups:
+            most = max(1, _PLACES // side**2) if on_cpu else len(numbers)
+            yield from (numbers[n : n + most] for n in range(0, len(numbers), most))
 
     def _encode(self, pictures: torch.Tensor) -> list[Encoded]:
         """By the official module; one picture."""
