@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from kinemask.cli.annotate.app import annotate
 from kinemask.cli.caption import caption
 from kinemask.cli.detect import detect
 from kinemask.cli.faces.commands import faces
@@ -27,5 +28,11 @@ app = typer.Typer(
 )
 for _command in (track, detect, segment, caption, image, render, export, up, engines, version):
     app.command()(_command)
-for _group, _name in ((faces, "faces"), (videos, "videos"), (jobs, "jobs"), (models, "models")):
+for _group, _name in (
+    (faces, "faces"),
+    (videos, "videos"),
+    (annotate, "annotate"),
+    (jobs, "jobs"),
+    (models, "models"),
+):
     app.add_typer(_group, name=_name)

@@ -1,0 +1,1 @@
+"""`kinemask annotate`."""
