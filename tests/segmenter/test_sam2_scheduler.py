@@ -60,6 +60,36 @@ async def test_lanes_take_turns_a_piece_of_work_each() -> None:
     assert log == ["a0", "x0", "b0", "c0"]
 
 
+async def test_long_work_rests_while_others_wait() -> None:
+    scheduler, log, gate = Scheduler("test", 1), list[str](), threading.Event()
+    busy = asyncio.create_task(scheduler.lane().run(_waits(gate)))
+    long, short = (
+        asyncio.create_task(scheduler.lane().run(notes(log, name, steps)))
+        for name, steps in (("a", 50), ("x", 2))
+    )
+    await asyncio.sleep(0)
+    gate.set()
+    assert await asyncio.gather(busy, long, short) == [None, "a", "x"]
+    scheduler.stop()
+    assert [line for line in log if line[0] == "a"] == [f"a{step}" for step in range(50)]
+    assert log.index("x1") <= 8
+
+
+async def test_long_work_that_rests_is_refused_at_the_end() -> None:
+    scheduler, gate, begun = Scheduler("test", 1), threading.Event(), threading.Event()
+    log: list[str] = []
+    long = asyncio.create_task(scheduler.lane().run(notes(log, "a", 100_000)))
+    await asyncio.sleep(0)
+    busy = asyncio.create_task(scheduler.lane().run(_waits(gate, begun)))
+    await asyncio.to_thread(begun.wait, 10)
+    scheduler.stop()
+    gate.set()
+    await busy
+    with pytest.raises(ServiceError, match="shutting down"):
+        await long
+    assert 0 < len(log) < 100_000
+
+
 def _waits(gate: threading.Event, begun: threading.Event | None = None) -> Work[None]:
     def wait() -> None:
         if begun is not None:

@@ -249,7 +249,9 @@ class VideoConfig:
     input_size_px: int = 0
     """Side of the square the model sees."""
     retained_frames: int = 0
-    """Recent frames that can still be prompted."""
+    """Recent frames that can still be prompted, or propagated over."""
+    offload_retained_frames: bool = False
+    """Keep them in host memory, where a device has too little."""
     max_conditioning_frames: int = 0
     """Prompted frames the model keeps attending to: at least 2."""
     max_objects: int = 0
@@ -274,6 +276,8 @@ class StreamInfo:
     policy: PolicyName
     service: ServiceInfo
     stages: tuple[StageService, ...] = ()
+    edits: tuple[str, ...] = ()
+    """Edits it takes, such as `propagate`; of segment streams."""
 
 
 @dataclass(frozen=True)

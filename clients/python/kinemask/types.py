@@ -177,6 +177,8 @@ class ModelInfo:
     is_default: bool = False
     classes: tuple[str, ...] = ()
     """What it can find, for a closed set of classes."""
+    edits: tuple[str, ...] = ()
+    """Edits a stream of it takes, such as `propagate`; of segmenters."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from kinemask.client._async_streams import (
     AsyncVideoStream,
 )
 from kinemask.client._inbox import EditAck
+from kinemask.client._propagation import AsyncPropagation, Propagation
 from kinemask.client._sync_client import Client
 from kinemask.client._sync_streams import LiveStream, PendingEdit, TrackStream, VideoStream
 
@@ -15,12 +16,14 @@ __all__ = [
     "AsyncClient",
     "AsyncLiveStream",
     "AsyncPendingEdit",
+    "AsyncPropagation",
     "AsyncTrackStream",
     "AsyncVideoStream",
     "Client",
     "EditAck",
     "LiveStream",
     "PendingEdit",
+    "Propagation",
     "TrackStream",
     "VideoStream",
 ]

@@ -12,6 +12,7 @@ from kinemask import config, results, types
 from kinemask.client import _encode, _kinds
 from kinemask.client._connection import AnswerT, StreamKind
 from kinemask.client._inbox import EditAck
+from kinemask.client._propagation import AsyncPropagation, propagation
 from kinemask.client._stream import StreamContext, StreamCore
 from kinemask.v1 import media_pb2
 
@@ -218,6 +219,10 @@ class AsyncVideoStream(AsyncImageStream[results.SegmentedFrame]):
         """Clear what was prompted for an object and forget it and its past."""
         return AsyncPendingEdit(self._core.edit(_kinds.video_remove(object_id, frame_id, True)))
 
+    def clear_frame(self, object_id: int, frame_id: int) -> AsyncPendingEdit:
+        """Take back what was prompted for an object on a retained frame, and on that one only."""
+        return AsyncPendingEdit(self._core.edit(_kinds.video_clear_frame(object_id, frame_id)))
+
     async def propagate(
         self, frame_id: int, to_frame_id: int, object_ids: Sequence[int] = ()
     ) -> list[results.SegmentedFrame]:
@@ -226,9 +231,18 @@ class AsyncVideoStream(AsyncImageStream[results.SegmentedFrame]):
         Raises:
             KinemaskError: a frame is not retained any more, or the engine cannot.
         """
+        steps = self.start_propagation(frame_id, to_frame_id, object_ids)
+        return [step async for step in steps]
+
+    def start_propagation(
+        self, frame_id: int, to_frame_id: int, object_ids: Sequence[int] = ()
+    ) -> AsyncPropagation:
+        """The same, frame by frame as they come, and with a way to stop.
+
+        Raises KinemaskError if the stream is over.
+        """
         edit = _kinds.video_propagate(frame_id, to_frame_id, object_ids)
-        ack = await asyncio.shield(self._core.edit(edit, walks=True))
-        return self._core.walked(ack.edit_id)
+        return propagation(self._core, edit)
 
 
 class AsyncTrackStream(AsyncStream[results.TrackedFrame]):

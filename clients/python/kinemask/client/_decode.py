@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from google.rpc import status_pb2
 
 from kinemask import config, results, types
@@ -61,6 +63,7 @@ def model_info(message: media_pb2.ModelInfo) -> types.ModelInfo:
         license=message.license,
         is_default=message.is_default,
         classes=tuple(message.classes),
+        edits=tuple(message.edits),
     )
 
 
@@ -250,13 +253,16 @@ def _track(message: tracker_pb2.Track) -> types.TrackedBox:
 
 
 def stream_info(
-    terms: streams_pb2.StreamTerms, stages: list[live_pb2.StageService] | None = None
+    terms: streams_pb2.StreamTerms,
+    stages: list[live_pb2.StageService] | None = None,
+    edits: Iterable[str] = (),
 ) -> config.StreamInfo:
     return config.StreamInfo(
         window=max(terms.window, 1),
         policy=_POLICIES[terms.policy],
         service=service_info(terms.service),
         stages=tuple(_stage_service(stage) for stage in stages or ()),
+        edits=tuple(edits),
     )
 
 

@@ -224,6 +224,7 @@ def video_config(wanted: config.VideoConfig) -> segmenter_pb2.SegmentVideoConfig
         tier=_TIERS[wanted.tier],
         input_size_px=wanted.input_size_px,
         retained_frames=wanted.retained_frames,
+        offload_retained_frames=wanted.offload_retained_frames,
         max_conditioning_frames=wanted.max_conditioning_frames,
         max_objects=wanted.max_objects,
     )

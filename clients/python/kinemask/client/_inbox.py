@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic
 
 from kinemask.client._connection import AnswerT, StreamKind
@@ -35,6 +35,16 @@ class EditAck:
     """The object it was about; for a prompt without one, the id that was given."""
 
 
+@dataclass(eq=False)
+class Walk(Generic[AnswerT]):
+    """What has come of a propagation and was not taken yet."""
+
+    edit_id: int = 0
+    steps: deque[AnswerT] = field(default_factory=deque)
+    stopped: bool = False
+    """True if it was ended before its last frame, as asked."""
+
+
 class Inbox(Generic[AnswerT]):
     """Turns a stream's messages into answers, as the ledger says whose turn it is.
 
@@ -49,25 +59,24 @@ class Inbox(Generic[AnswerT]):
         self._ledger = ledger
         self._request_id = request_id
         self._edits: dict[int, asyncio.Future[EditAck]] = {}
-        self._walks: dict[int, list[AnswerT]] = {}
+        self._walks: dict[int, Walk[AnswerT]] = {}
 
-    def expect_edit(self, edit_id: int, walks: bool) -> asyncio.Future[EditAck]:
-        """The future of an edit's answer; with `walks` it is answered when its walk is over."""
+    def expect_edit(
+        self, edit_id: int, walk: Walk[AnswerT] | None = None
+    ) -> asyncio.Future[EditAck]:
+        """The future of an edit's answer; one with a walk is answered when that is over."""
         future: asyncio.Future[EditAck] = asyncio.get_running_loop().create_future()
         future.add_done_callback(_log_refusal)
         self._edits[edit_id] = future
-        if walks:
-            self._walks[edit_id] = []
+        if walk is not None:
+            walk.edit_id = edit_id
+            self._walks[edit_id] = walk
         return future
-
-    def walked(self, edit_id: int) -> list[AnswerT]:
-        """What a walk has brought; forgets it."""
-        return self._walks.pop(edit_id, [])
 
     def restart_walks(self) -> None:
         """Walks that are not over begin anew at another server."""
         for walk in self._walks.values():
-            walk.clear()
+            walk.steps.clear()
 
     def end(self, error: KinemaskError) -> None:
         """Nothing more comes."""
@@ -132,15 +141,23 @@ class Inbox(Generic[AnswerT]):
 
     def _take_walk(self, step: Any) -> None:
         error = failure(step.status, self._request_id)
-        if error is None and step.edit_id in self._walks and step.HasField("result"):
-            self._walks[step.edit_id].append(self._kind.result(step.result))
+        walk = self._walks.get(step.edit_id)
+        if walk is None:
+            return  # of another connection; its caller was answered
+        if error is None and step.HasField("result"):
+            walk.steps.append(self._kind.result(step.result))
+        if error is not None and error.reason == "STOPPED":
+            walk.stopped, error = True, None
         if error is not None or step.last:
             self._settle(step.edit_id, step.result.frame_id, 0, error)
 
     def _settle(
         self, edit_id: int, frame_id: int, object_id: int, error: KinemaskError | None
     ) -> None:
-        if not self._ledger.settle_edit(edit_id, frame_id, applied=error is None):
+        # A walk leaves nothing in the state: it is not sent again.
+        walk = self._walks.pop(edit_id, None)
+        lasts = error is None and walk is None
+        if not self._ledger.settle_edit(edit_id, frame_id, applied=lasts):
             return
         future = self._edits.pop(edit_id)
         if future.done():

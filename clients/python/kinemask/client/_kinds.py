@@ -49,7 +49,7 @@ def video_kind(
         name="segment stream",
         request=segmenter_pb2.SegmentVideoRequest,
         config=with_token,
-        info=lambda started: _decode.stream_info(started.terms),
+        info=lambda started: _decode.stream_info(started.terms, edits=started.edits),
         result=_decode.segmented_frame,
         failed=results.SegmentedFrame,
     )
@@ -119,6 +119,16 @@ def video_remove(
     if past:
         return segmenter_pb2.SegmentVideoEdit(clear=removal, frame_id=frame_id)
     return segmenter_pb2.SegmentVideoEdit(remove=removal, frame_id=frame_id)
+
+
+def video_clear_frame(object_id: int, frame_id: int) -> segmenter_pb2.SegmentVideoEdit:
+    removal = segmenter_pb2.ObjectRemoval(object_id=object_id)
+    return segmenter_pb2.SegmentVideoEdit(clear_frame=removal, frame_id=frame_id)
+
+
+def video_stop(edit_id: int) -> segmenter_pb2.SegmentVideoEdit:
+    stop = segmenter_pb2.PropagationStop(propagation_edit_id=edit_id)
+    return segmenter_pb2.SegmentVideoEdit(stop=stop)
 
 
 def video_propagate(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal
 
 from kinemask.client._connection import AnswerT, Connection, StreamCall, StreamKind
-from kinemask.client._inbox import EditAck, Inbox
+from kinemask.client._inbox import EditAck, Inbox, Walk
 from kinemask.client._ledger import (
     MAX_UNANSWERED_EDITS,
     EditEntry,
@@ -107,8 +107,10 @@ class StreamCore(Generic[AnswerT]):
         self._signal.changed()
         return int(frame.frame_id)
 
-    def edit(self, edit: Any, walks: bool = False) -> asyncio.Future[EditAck]:
+    def edit(self, edit: Any, walk: Walk[AnswerT] | None = None) -> asyncio.Future[EditAck]:
         """Hand over an edit message; the future gives its answer, or raises why it was refused.
+
+        A propagation comes with the walk that gathers its frames, and is answered when it is over.
 
         Raises:
             KinemaskError: the stream is over, or too many edits are unanswered.
@@ -120,15 +122,15 @@ class StreamCore(Generic[AnswerT]):
                 info=ErrorInfo(reason="TOO_MANY_EDITS"),
             )
         edit.edit_id, self._next_edit_id = self._next_edit_id, self._next_edit_id + 1
-        future = self._inbox.expect_edit(edit.edit_id, walks)
+        future = self._inbox.expect_edit(edit.edit_id, walk)
         named: int | None = edit.frame_id if edit.HasField("frame_id") else None
         self._ledger.add_edit(EditEntry(edit.edit_id, named, self._kind.request(edit=edit)))
         self._signal.changed()
         return future
 
-    def walked(self, edit_id: int) -> list[AnswerT]:
-        """What a propagation has brought; forgets it."""
-        return self._inbox.walked(edit_id)
+    async def until(self, holds: Callable[[], object]) -> None:
+        """Wait until something holds that messages from the server change."""
+        await self._signal.until(holds)
 
     def finish(self) -> None:
         """No frame and no edit comes any more; what was handed over is still answered."""

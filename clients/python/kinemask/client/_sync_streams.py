@@ -20,6 +20,7 @@ from kinemask.client._async_streams import (
 from kinemask.client._connection import AnswerT
 from kinemask.client._inbox import EditAck
 from kinemask.client._loop import LoopThread
+from kinemask.client._propagation import Propagation
 
 if TYPE_CHECKING:
     from kinemask.types import BoolMask, ImageLike
@@ -228,6 +229,10 @@ class VideoStream(_ImageStream[results.SegmentedFrame]):
         """Clear what was prompted for an object and forget it and its past."""
         return self._edit(lambda: self._video.clear(object_id, frame_id=frame_id))
 
+    def clear_frame(self, object_id: int, frame_id: int) -> PendingEdit:
+        """Take back what was prompted for an object on a retained frame, and on that one only."""
+        return self._edit(lambda: self._video.clear_frame(object_id, frame_id))
+
     def propagate(
         self, frame_id: int, to_frame_id: int, object_ids: Sequence[int] = ()
     ) -> list[results.SegmentedFrame]:
@@ -237,6 +242,18 @@ class VideoStream(_ImageStream[results.SegmentedFrame]):
             KinemaskError: a frame is not retained any more, or the engine cannot.
         """
         return self._loop.run(self._video.propagate(frame_id, to_frame_id, object_ids))
+
+    def start_propagation(
+        self, frame_id: int, to_frame_id: int, object_ids: Sequence[int] = ()
+    ) -> Propagation:
+        """The same, frame by frame as they come, and with a way to stop.
+
+        Raises KinemaskError if the stream is over.
+        """
+        started = self._loop.call(
+            lambda: self._video.start_propagation(frame_id, to_frame_id, object_ids)
+        )
+        return Propagation(self._loop, started)
 
 
 class TrackStream(Stream[results.TrackedFrame]):

@@ -1,7 +1,8 @@
 """One device for many streams: their work runs side by side, and equal requests as one batch.
 
 Each stream has a lane. Work of one lane runs in the order it came, one piece at a time; lanes take
-turns, a piece of work each. As nothing here waits for a client, none can hold up another.
+turns, a piece of work each, and a long piece rests while others wait. As nothing here waits for a
+client, none can hold up another.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from kinemask_chassis import errors
 from kinemask_segmenter.engines.sam2.work import Request, Work, answers
 
 ResultT = TypeVar("ResultT")
+_ROUNDS = 4
+"""Requests after which a piece rests if other lanes wait; a frame takes two or three."""
 _log = structlog.get_logger(__name__)
 
 
@@ -30,9 +33,24 @@ class _Piece:
         self.outcome: Future[Any] = Future()
         self.answer: Any = None
         self.error: BaseException | None = None
+        self.rounds = 0
+        """Requests since it last rested."""
+        self._begun = False
+
+    def begin(self) -> bool:
+        """Begin, or go on; False if it was cancelled before it began."""
+        self._begun = self._begun or self.outcome.set_running_or_notify_cancel()
+        return self._begun
+
+    def refuse(self, error: Exception) -> None:
+        """It is not to begin, or to go on."""
+        if self.begin():
+            self.work.close()
+            self.outcome.set_exception(error)
 
     def next_request(self) -> Request | None:
         """What it needs next; None once it is over and its outcome set."""
+        self.rounds += 1
         try:
             if self.error is not None:
                 error, self.error = self.error, None
@@ -70,7 +88,8 @@ class Scheduler:
     """A thread that owns the device.
 
     Invariant: a lane is in `_active` while its first piece runs, else in `_waiting` if it has
-    pieces, and nowhere if it has none. `_active` is only touched by the thread.
+    pieces, be the first one begun or not, and nowhere if it has none. `_active` is only touched by
+    the thread.
     """
 
     def __init__(self, name: str, max_batch: int = 1) -> None:
@@ -127,6 +146,16 @@ class Scheduler:
                 for lane in [self._active[n] for n in over]:
                     self._active.remove(lane)
                     self._turn_over(lane)
+                self._rest()
+
+    def _rest(self) -> None:
+        """Long work makes room for what waits."""
+        if not self._waiting:
+            return
+        for lane in [each for each in self._active if each.pieces[0].rounds >= _ROUNDS]:
+            lane.pieces[0].rounds = 0
+            self._active.remove(lane)
+            self._waiting.append(lane)
 
     def _take(self) -> bool:
         """Fill up what runs side by side; False once there is to be no more."""
@@ -137,7 +166,7 @@ class Scheduler:
                 self._changed.wait()
             while self._waiting and len(self._active) < self._max_batch:
                 lane = self._waiting.popleft()
-                if lane.pieces[0].outcome.set_running_or_notify_cancel():
+                if lane.pieces[0].begin():
                     self._active.append(lane)
                 else:
                     self._turn_over(lane)
@@ -167,9 +196,7 @@ class Scheduler:
 
     def _refuse(self, lane: Lane) -> None:
         while lane.pieces:
-            piece = lane.pieces.popleft()
-            if piece.outcome.set_running_or_notify_cancel():
-                piece.outcome.set_exception(self._gone())
+            lane.pieces.popleft().refuse(self._gone())
 
     def _gone(self) -> errors.ServiceError:
         return errors.unavailable(f"{self._name} is shutting down", reason="SHUTTING_DOWN")
