@@ -69,7 +69,7 @@ async def test_long_work_rests_while_others_wait() -> None:
     )
     await asyncio.sleep(0)
     gate.set()
-    assert await asyncio.gather(busy, long, short) == [None, "a", "x"]
+    assert list(await asyncio.gather(busy, long, short)) == [None, "a", "x"]
     scheduler.stop()
     assert [line for line in log if line[0] == "a"] == [f"a{step}" for step in range(50)]
     assert log.index("x1") <= 8
