@@ -13,6 +13,8 @@ import pytest
 from kinemask.models import known_models
 from kinemask_chassis.errors import ServiceError
 from kinemask_chassis.weights.absent import AbsentModel
+from kinemask_chassis.weights.checkpoints import Checkpoint
+from kinemask_detector.engines.architectures import GROUP as ARCHITECTURES
 from kinemask_detector.engines.base import UnknownPromptError
 from kinemask_detector.engines.classic import ClassicEngine
 from kinemask_detector.engines.installed import GROUP, installed_engines
@@ -88,12 +90,12 @@ def test_set_that_cannot_be(count: int) -> None:
         EngineSet([SpotEngine() for _ in range(count)])
 
 
-def install(folder: Path, entry: str) -> None:
+def install(folder: Path, entry: str, group: str = GROUP) -> None:
     """Lay out a package's metadata that registers an engine."""
     info = folder / "spots-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: spots\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[{GROUP}]\n{entry}\n")
+    (info / "entry_points.txt").write_text(f"[{group}]\n{entry}\n")
 
 
 def test_registered_engine_comes_before_classic(
@@ -149,3 +151,25 @@ def test_damaged_checkpoint_is_listed_as_such_and_does_not_stop_the_others(tmp_p
     engines = installed_engines(DetectorSettings(data_dir=tmp_path))
     assert [engine.info.name for engine in engines] == ["classic"]
     assert "damaged" in {model.name: model.reason for model in engines.absent}["mine"]
+
+
+class Painted(SpotEngine):
+    """Somebody's engine for an architecture of theirs."""
+
+    def __init__(self, checkpoint: Checkpoint, device: str) -> None:
+        super().__init__(checkpoint.name)
+        self.device = device
+
+
+def test_architecture_is_added_by_registering_a_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("transformers", reason="without it, no checkpoint is looked at")
+    install(tmp_path, "PaintedForDetection = tests.detector.test_registry:Painted", ARCHITECTURES)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    importlib.invalidate_caches()
+    write_checkpoint(tmp_path / "models" / "mine", "PaintedForDetection")
+    settings = DetectorSettings(data_dir=tmp_path, detector_device="cpu")
+    mine, classic = installed_engines(settings)
+    assert (mine.info.name, classic.info.name) == ("mine", "classic")
+    assert getattr(mine, "device", None) == "cpu"

@@ -51,7 +51,7 @@ KNOWN = (
         for name, what, repo, size_mb in (
             ("dfine-large-coco", "80 things, the best", "ustc-community/dfine-large-coco", 126),
             ("rtdetr-v2-r50vd", "80 things", "PekingU/rtdetr_v2_r50vd", 172),
-            ("detr-resnet-101", "91 things", "facebook/detr-resnet-101", 243),
+            ("detr-resnet-101", "80 things", "facebook/detr-resnet-101", 243),
             (
                 "omdet-turbo-swin-tiny",
                 "any words, the quickest",

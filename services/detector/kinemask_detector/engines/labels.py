@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 _ARTICLES = {"a", "an", "the", "all", "any", "every", "each", "some"}
-_IRREGULAR = {"people": "person", "mice": "mouse", "knives": "knife", "geese": "goose"}
+_IRREGULAR = {"person": "people", "mouse": "mice", "goose": "geese", "child": "children"}
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _NEAR = 0.6
 _SHOWN = 5
@@ -24,29 +24,28 @@ class Vocabulary:
         self.labels = tuple(labels)
         self._by_words: dict[str, str] = {}
         for label in self.labels:
-            self._by_words.setdefault(_singular(label), label)
-            self._by_words.setdefault(" ".join(_words(label)), label)
+            for form in _forms(label):
+                self._by_words.setdefault(form, label)
 
     def find(self, prompt: str) -> str | None:
         """The label that a prompt means; None if there is none."""
-        words = " ".join(_words(prompt))
-        return self._by_words.get(words) or self._by_words.get(_singular(prompt))
+        return self._by_words.get(" ".join(_words(prompt)))
 
 
 def near_labels(word: str, labels: Sequence[str]) -> tuple[str, ...]:
-    """Up to five labels that a stranger might have meant: similar ones, and those it contains.
+    """Up to five labels that a stranger might have meant: those it shares a word with, then similar
+    ones.
 
     All of them where they are few; none if nothing comes near.
     """
     if len(labels) <= _FEW:
         return tuple(labels)
-    asked = _singular(word)
-    by_words = {_singular(label): label for label in labels}
-    similar = difflib.get_close_matches(asked, by_words, _SHOWN, _NEAR)
-    parts = set(asked.split())
-    sharing = [words for words in by_words if parts & set(words.split())]
-    found = dict.fromkeys([*sharing, *similar])
-    return tuple(by_words[words] for words in found)[:_SHOWN]
+    asked = _words(word)
+    parts = {form for part in asked for form in (part, part.removesuffix("s"))}
+    sharing = [label for label in labels if parts & set(_words(label))]
+    by_words = {" ".join(_words(label)): label for label in labels}
+    similar = difflib.get_close_matches(" ".join(asked), by_words, _SHOWN, _NEAR)
+    return tuple(dict.fromkeys([*sharing, *(by_words[words] for words in similar)]))[:_SHOWN]
 
 
 def _words(text: str) -> list[str]:
@@ -54,18 +53,22 @@ def _words(text: str) -> list[str]:
     return [word for word in words if word not in _ARTICLES] or words
 
 
-def _singular(text: str) -> str:
-    """Its words with the last one, the noun, without its plural."""
-    words = _words(text)
-    if not words:
-        return ""
-    last = words[-1]
-    if last in _IRREGULAR:
-        last = _IRREGULAR[last]
-    elif last.endswith("ies") and len(last) > 4:
-        last = last[:-3] + "y"
-    elif re.search(r"(ch|sh|ss|x)es$", last):
-        last = last[:-2]
-    elif last.endswith("s") and not last.endswith("ss"):
-        last = last[:-1]
-    return " ".join([*words[:-1], last])
+def _forms(label: str) -> Iterator[str]:
+    """A label's words, and those with its last one, the noun, in the plural."""
+    words = _words(label)
+    yield " ".join(words)
+    if words:
+        for plural in _plurals(words[-1]):
+            yield " ".join([*words[:-1], plural])
+
+
+def _plurals(noun: str) -> Iterator[str]:
+    """More than English has, which does no harm: nobody asks for `buss`."""
+    if noun in _IRREGULAR:
+        yield _IRREGULAR[noun]
+    yield f"{noun}s"
+    yield f"{noun}es"
+    if noun.endswith("y"):
+        yield f"{noun[:-1]}ies"
+    if noun.endswith(("f", "fe")):
+        yield f"{noun.removesuffix('e')[:-1]}ves"

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 import grpc
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from kinemask.v1.live_pb2 import ServiceStatus
+    from kinemask.v1.media_pb2 import ModelInfo
+
+_ANY_NAME = "NAME"
 
 
 @dataclass(frozen=True)
@@ -58,9 +63,23 @@ def _choice(status: ServiceStatus) -> EngineChoice:
 def _why(status: ServiceStatus) -> str:
     """A notice of the service's own, then what each other model lacks."""
     others = [model for model in status.models if not model.is_default]
-    lacking = [f"not {m.name}: {m.reason or 'it is not ready'}" for m in others if not m.ready]
+    lacking = [f"not {', '.join(names)}: {reason}" for reason, names in _lacking(others).items()]
     ready = [model.name for model in others if model.ready]
     also = [f"also ready: {', '.join(ready)}"] if ready else []
     only = ["the only one it has"] if not others else []
     reasons = [*([status.reason] if status.reason else []), *only, *also, *lacking]
     return "; ".join(reasons)
+
+
+def _lacking(models: Iterable[ModelInfo]) -> dict[str, list[str]]:
+    """By what they lack, those that are not ready; `NAME` stands for the name of each of several."""
+    names: dict[str, list[str]] = {}
+    for model in models:
+        if not model.ready:
+            reason = model.reason or "it is not ready"
+            names.setdefault(reason.replace(model.name, _ANY_NAME), []).append(model.name)
+    alone = {reason: found[0] for reason, found in names.items() if len(found) == 1}
+    return {
+        reason.replace(_ANY_NAME, alone[reason]) if reason in alone else reason: found
+        for reason, found in names.items()
+    }

@@ -172,6 +172,8 @@ class TransformersDetector(ABC, Generic[AskedT]):
     def _pixels(self, image: Image) -> dict[str, torch.Tensor]:
         processor = self.pretrained.read(transformers.AutoImageProcessor)
         seen = image if self.square else _less_oblong(image)
+        if not seen.flags.writeable:
+            seen = seen.copy()  # torch warns of memory that it could not write to
         made = dict(processor(images=seen, return_tensors="pt", **_LAYOUT))
         if "pixel_mask" in made and bool(made["pixel_mask"].all()):
             del made["pixel_mask"]  # nothing is padding
