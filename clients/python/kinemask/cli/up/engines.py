@@ -72,7 +72,7 @@ def _why(status: ServiceStatus) -> str:
 
 
 def _lacking(models: Iterable[ModelInfo]) -> dict[str, list[str]]:
-    """By what they lack, those that are not ready; `NAME` stands for the name of each of several."""
+    """By what they lack, those that are not ready; `NAME` stands for each of several names."""
     names: dict[str, list[str]] = {}
     for model in models:
         if not model.ready:
