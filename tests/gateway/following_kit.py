@@ -15,7 +15,7 @@ import av
 import numpy as np
 from kinemask.v1 import detector_pb2, live_pb2
 from kinemask.v1 import jobs_pb2 as pb
-from kinemask_chassis.server import running
+from kinemask_chassis.server import RunningServer, running
 from kinemask_gateway.jobs.settings import WorkerSettings
 from kinemask_gateway.jobs.worker import WorkerService
 from kinemask_gateway.tracks.finding import tracks_of_job
@@ -118,6 +118,8 @@ class Studio:
     url: str
     data_dir: Path
     addresses: dict[str, str]
+    models: tuple[RunningServer, ...]
+    """Whatever a track job asks."""
 
     async def track(self, video_id: str, **fields: Any) -> pb.Job:
         """Run a job to its end."""
@@ -173,7 +175,8 @@ async def studio(
             told: dict[str, Any] = {"worker_stale_s": STALE_S, **addresses}
             settings = WorkerSettings(port=0, database_url=url, data_dir=data_dir, **told)
             await enter(running(WorkerService(settings)))
-        yield Studio(library, detector, segmenter, url, data_dir, addresses)
+        models = (segmenter.server, tracker, found)
+        yield Studio(library, detector, segmenter, url, data_dir, addresses, models)
 
 
 def worker_process(it: Studio) -> subprocess.Popen[bytes]:

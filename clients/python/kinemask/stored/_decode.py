@@ -14,6 +14,7 @@ from kinemask.stored.types import (
     Job,
     JobFile,
     JobKindName,
+    JobObject,
     JobProgress,
     JobStateName,
     StoredFrame,
@@ -94,6 +95,19 @@ def job(message: jobs_pb2.Job) -> Job:
         create_time=_time(message.create_time),
         start_time=_time(message.start_time) if message.HasField("start_time") else None,
         finish_time=_time(message.finish_time) if message.HasField("finish_time") else None,
+        objects=tuple(map(_object, message.track_result.objects)),
+    )
+
+
+def _object(message: jobs_pb2.ObjectSummary) -> JobObject:
+    return JobObject(
+        object_id=message.object_id,
+        label=message.label,
+        prompt=message.prompt,
+        name=message.name.name if message.name.decided else "",
+        first_frame=message.first_frame_index,
+        last_frame=message.last_frame_index,
+        frame_count=message.frame_count,
     )
 
 

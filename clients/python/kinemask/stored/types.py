@@ -120,6 +120,22 @@ class JobFile:
 
 
 @dataclass(frozen=True)
+class JobObject:
+    """Something that a track job has found."""
+
+    object_id: int
+    label: str
+    prompt: str
+    """The words it answers; empty for an object by hand."""
+    name: str
+    """Whose face it is, once that is decided; else empty."""
+    first_frame: int
+    last_frame: int
+    frame_count: int
+    """Frames on which it has a mask, held ones too."""
+
+
+@dataclass(frozen=True)
 class Job:
     """One job."""
 
@@ -140,6 +156,8 @@ class Job:
     create_time: datetime
     start_time: datetime | None
     finish_time: datetime | None
+    objects: tuple[JobObject, ...] = ()
+    """What a track job has found, once it has succeeded; not in lists."""
 
     @property
     def is_finished(self) -> bool:

@@ -89,6 +89,14 @@ class Videos:
         request = pb.GetVideoRequest(video_id=video_id)
         return self._single("GetVideo", request, _video)
 
+    def find(self, path: str | Path) -> StoredVideo | None:
+        """The newest video that was uploaded from a file of the same bytes; None: there is none.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        return next(self.list(sha256=file_sha256(Path(path))), None)
+
     def list(
         self, *, name_contains: str = "", sha256: str = "", include_renders: bool = False
     ) -> Iterator[StoredVideo]:

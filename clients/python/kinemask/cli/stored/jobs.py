@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kinemask.cli.failures import FAILED, OK, command, say
+from kinemask.cli.failures import FAILED, NOTHING_FOUND, OK, command, say
 from kinemask.cli.options import AsJson, Debug, Overwrite, check_target
 from kinemask.cli.stored.options import (
     EndFrame,
@@ -16,8 +16,8 @@ from kinemask.cli.stored.options import (
     Force,
     JobId,
     Progress,
+    Salvage,
     Server,
-    VideoId,
     last_frame,
 )
 
@@ -34,7 +34,21 @@ Text = Annotated[
         "--text", "-t", metavar="WORDS", help="What to find; may be repeated.", show_default=False
     ),
 ]
-Wait = Annotated[bool, typer.Option("--wait", help="Stay until it has finished.")]
+Wait = Annotated[
+    bool | None,
+    typer.Option(
+        "--wait/--no-wait",
+        help="Stay until it has finished. Default: if services are started for this run, as they "
+        "end with it.",
+        show_default=False,
+    ),
+]
+GivenVideo = Annotated[
+    str,
+    typer.Argument(
+        metavar="VIDEO", help="A file, or the id of a stored video.", show_default=False
+    ),
+]
 Guard = Annotated[
     bool, typer.Option("--leak-guard", help="Keep things covered where they are lost for a while.")
 ]
@@ -72,29 +86,37 @@ def list_jobs(
 @jobs.command()
 @command
 def track(
-    video: VideoId,
+    video: GivenVideo,
     text: Text,
-    wait: Wait = False,
+    wait: Wait = None,
     leak_guard: Guard = False,
     every: Every = 0,
     detector: Annotated[str, typer.Option(help="Which detector. Default: auto.")] = "",
     segmenter: Annotated[str, typer.Option(help="Which segmenter. Default: auto.")] = "",
     start: FirstFrame = None,
     end: EndFrame = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Lowest score to accept. Default: the model's.", show_default=False
+        ),
+    ] = None,
     name: Annotated[str, typer.Option(help="What to call it. Default: the video's name.")] = "",
+    salvage: Salvage = False,
     progress: Progress = None,
     server: Server = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> int:
-    """Find everything that answers the words in a stored video, and follow it.
+    """Find everything that answers the words in a video, and follow it.
 
-    [bold]kinemask jobs track VIDEO --text faces --wait[/bold]
+    [bold]kinemask jobs track clip.mp4 --text face[/bold]
 
-    What is found is stored: kinemask render and kinemask export make of it what one likes.
-    Without a server to be told of, --wait is needed: the worker started for this run ends with it.
+    A file is stored first, if it is not in the library yet. What is found is stored too: kinemask
+    render and kinemask export make of it what one likes. Exits 3 if nothing was found.
     """
     from kinemask.cli.stored.bars import job_bar
+    from kinemask.cli.stored.given import check_given, stored_video
     from kinemask.cli.stored.server import library
     from kinemask.stored import LeakGuard, TrackOptions
 
@@ -102,16 +124,20 @@ def track(
         detector=detector,
         segmenter=segmenter,
         every_n_frames=every,
+        score_threshold=threshold,
         leak_guard=LeakGuard() if leak_guard else None,
         first_frame=start,
         last_frame=last_frame(start, end),
     )
+    check_given(video)
     with library(server, debug=debug, needs=_TRACKING) as client:
-        job = client.jobs.track(video, text, options, name=name, resume=True)
-        if wait:
+        video_id = stored_video(client, video, progress, salvage)
+        job = client.jobs.track(video_id, text, options, name=name, resume=True)
+        if wait or (wait is None and server is None):
+            say(f"track job {job.job_id}; interrupted, the same command goes on with it")
             with job_bar(progress) as advance:
                 job = client.jobs.wait(job.job_id, advance)
-    return _told(job, as_json)
+    return _told(job, as_json) or _told_finding(job)
 
 
 @jobs.command()
@@ -193,6 +219,17 @@ def delete(
     return OK
 
 
+def _told_finding(job: Job) -> int:
+    """Say what one may do with a track job; the exit code."""
+    if job.state != "succeeded":
+        return OK
+    if not job.objects:
+        say("nothing answers these words")
+        return NOTHING_FOUND
+    say(f"now: kinemask render {job.job_id} --effect blur -o OUT.mp4")
+    return OK
+
+
 def _told(job: Job, as_json: bool) -> int:
     """Print a job; the exit code."""
     from kinemask.cli.output import print_json
@@ -204,6 +241,10 @@ def _told(job: Job, as_json: bool) -> int:
         print(f"{job.job_id}  {job.kind}  {job.name}  {described(job)}")
         for file in job.files:
             print(f"  {file.output_id}  {file.file_name}  {file.size_bytes} bytes")
+        for found in job.objects:
+            who = found.name or found.label or "by hand"
+            on = f"{found.frame_count} frames from {found.first_frame} to {found.last_frame}"
+            print(f"  {found.object_id}  {who}  {on}")
     if job.error is not None:
         say(f"error: {job.error.message}")
     return FAILED if job.state == "failed" else OK
@@ -217,6 +258,7 @@ def _json(job: Job) -> dict[str, object]:
         "progress": vars(job.progress),
         "error": str(job.error) if job.error else None,
         "files": [vars(file) for file in job.files],
+        "objects": [vars(found) for found in job.objects],
         "create_time": created,
         "start_time": started,
         "finish_time": finished,

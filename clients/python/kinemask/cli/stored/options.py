@@ -26,6 +26,9 @@ Progress = Annotated[
         show_default=False,
     ),
 ]
+Salvage = Annotated[
+    bool, typer.Option("--salvage", help="Take what can be decoded of a damaged file.")
+]
 Force = Annotated[
     bool, typer.Option("--force", help="Even if it is in use: jobs that use it are cancelled.")
 ]

@@ -10,7 +10,7 @@ import typer
 
 from kinemask.cli.failures import OK, command, say, usage_error
 from kinemask.cli.options import AsJson, Debug, Overwrite, check_target
-from kinemask.cli.stored.options import Force, Progress, Server, VideoId
+from kinemask.cli.stored.options import Force, Progress, Salvage, Server, VideoId
 
 if TYPE_CHECKING:
     from kinemask.stored import StoredVideo
@@ -19,9 +19,6 @@ videos = typer.Typer(help="The library of stored videos.", no_args_is_help=True)
 
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", show_default=False)]
 Name = Annotated[str, typer.Option(help="What to call it. Default: the file's name.")]
-Salvage = Annotated[
-    bool, typer.Option("--salvage", help="Take what can be decoded of a damaged file.")
-]
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="OUT", show_default=False)]
 
 
