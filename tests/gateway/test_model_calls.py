@@ -10,6 +10,7 @@ from kinemask.v1 import jobs_pb2 as pb
 from kinemask_chassis.server import RunningServer
 
 from tests.gateway.following_kit import COLORS, Studio, Thing, made, moving, studio
+from tests.gateway.jobs_kit import watched
 from tests.gateway.render_kit import finished, output, render_request, rule
 from tests.postgres_kit import Postgres
 
@@ -35,8 +36,7 @@ async def exported(it: Studio, track_id: str) -> pb.Job:
         source=pb.TrackSource(track_job_id=track_id), format=pb.EXPORT_FORMAT_COCO_VIDEO
     )
     answer = await it.library.jobs.CreateExportJob(pb.CreateExportJobRequest(spec=spec))
-    watch = pb.WatchJobRequest(job_id=answer.job.job_id)
-    return [reply.job async for reply in it.library.jobs.WatchJob(watch)][-1]
+    return (await watched(it.library, answer.job.job_id))[-1]
 
 
 async def test_renders_and_exports_call_no_model(url: str, tmp_path: Path) -> None:
