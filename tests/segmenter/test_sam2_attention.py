@@ -89,14 +89,14 @@ def test_attention_survives_scores_that_overflow(dtype: torch.dtype) -> None:
     keys[1200] = 30.0  # a later tile's score is higher by 1080
     values = torch.arange(1500.0)[:, None] % 128
     queries, keys, values = (each[None].to(dtype) for each in (queries, keys, values))
-    found = attend(queries, keys, values, Team())[0]
+    found = attend(queries, keys, values)[0]
     assert torch.equal(found.float(), torch.full((3, 1), float(1200 % 128)))
 
 
 def test_attention_in_tiles_is_attention(threads: None) -> None:
     queries, keys, values = (_numbers(2, 1300, 32, seed=seed) for seed in range(3))
     low, keys_low, values_low = (each.to(torch.bfloat16) for each in (queries / 6, keys, values))
-    found = attend(low, keys_low, values_low, Team()).float()
+    found = attend(low, keys_low, values_low).float()
     weights = torch.softmax(queries / 6 @ keys.transpose(1, 2), -1)
     torch.testing.assert_close(found, weights @ values, atol=0.02, rtol=0.02)
 
@@ -108,7 +108,7 @@ def test_a_team_shares_work_and_gives_threads_back(threads: None) -> None:
         met.wait()  # only if two work at once
         return number, torch.get_num_threads(), torch.is_inference_mode_enabled()
 
-    assert team.map(work, range(4)) == [(number, 1, True) for number in range(4)]
+    assert team.map(work, range(20)) == [(number, 1, True) for number in range(20)]
     assert torch.get_num_threads() == 2
 
 
@@ -117,13 +117,17 @@ def test_a_team_raises_and_gives_threads_back(threads: None) -> None:
         return 1 / number
 
     with pytest.raises(ZeroDivisionError):
-        Team().map(work, [1, 0, 2])
+        Team().map(work, [1, 0, *range(2, 20)])
     assert torch.get_num_threads() == 2
 
 
 def test_a_team_follows_the_number_of_threads(threads: None) -> None:
     team = Team()
-    assert team.map(abs, [-1, -2]) == [1, 2]
+    assert team.map(abs, range(-9, 0)) == list(range(9, 0, -1))
     torch.set_num_threads(3)
-    assert team.map(abs, [-3, -4, -5]) == [3, 4, 5]
+    assert team.map(abs, range(-9, 0)) == list(range(9, 0, -1))
     assert team._size == 3
+
+
+def test_a_few_pieces_are_not_shared(threads: None) -> None:
+    assert Team().map(lambda _: threading.get_ident(), range(2)) == [threading.get_ident()] * 2

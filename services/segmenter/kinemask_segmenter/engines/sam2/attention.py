@@ -75,7 +75,7 @@ class FastAttention:
     to what self-attention reads.
     """
 
-    def __init__(self, module: Any, dtype: torch.dtype, team: Team) -> None:
+    def __init__(self, module: Any, dtype: torch.dtype = torch.float32) -> None:
         """`module` is a `sam2` `MemoryAttention`; its weights are copied where `dtype` differs.
 
         Raises:
@@ -83,7 +83,7 @@ class FastAttention:
         """
         self._module = module
         self._dtype = dtype
-        self._team = team
+        team = Team()
         self._layers = [_Layer(layer, dtype, team) for layer in module.layers]
         self._turns: torch.Tensor | None = None
 
@@ -105,7 +105,7 @@ class FastAttention:
                 seen = layer.attend_to_itself(seen, turns)
                 queries = layer.queries(seen, turns)
             keys = layer.keys(keyed, turns, rotated)
-            seen = layer.mix(seen + layer.joined(attend(queries, keys, memory, self._team)))
+            seen = layer.mix(seen + layer.joined(attend(queries, keys, memory)))
         return self._normed(seen)
 
     def _one(self, frame: Encoded, past: Tokens) -> torch.Tensor:
@@ -191,7 +191,7 @@ class _Layer:
         """`(B, N, 256)`, the residual added."""
         parts = linear(self._normed(0, seen), *self._own_in).chunk(3, -1)
         queries, keys = _rotated(parts[0], turns), _rotated(parts[1], turns)
-        found = attend(queries, keys, parts[2], self._team)
+        found = attend(queries, keys, parts[2])
         return seen + linear(found, *self._own_out)
 
     def queries(self, seen: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:

@@ -5,8 +5,6 @@
 - The two finest levels of the pyramid are projected twice in a row (Hiera to 256 channels, those to
   the decoder's 32 and 64): the two projections are one.
 - Positions depend on the size alone, and are worked out once.
-- In bfloat16 on a CPU, attention over the whole picture runs in our tiles: PyTorch's is no faster
-  there than in float32.
 """
 
 from __future__ import annotations
@@ -17,8 +15,6 @@ import torch
 from torch.nn.functional import linear
 
 from kinemask_segmenter.engines.sam2.features import Encoded
-from kinemask_segmenter.engines.sam2.team import Team
-from kinemask_segmenter.engines.sam2.tiles import attend
 
 _STRIP_NUMBERS = 1 << 19
 """Numbers that a strip has between two blocks, about; measured to be best on CPUs."""
@@ -31,7 +27,7 @@ class FastEncoder:
     finest levels stand alone, high-resolution features in the decoder.
     """
 
-    def __init__(self, model: Any, dtype: torch.dtype, team: Team) -> None:
+    def __init__(self, model: Any, dtype: torch.dtype) -> None:
         """`model` is a `sam2` `SAM2Base` whose image encoder is of `dtype` already.
 
         Raises:
@@ -47,7 +43,6 @@ class FastEncoder:
         self._trunk = model.image_encoder.trunk
         self._position = neck.position_encoding
         self._dtype = dtype
-        self._team = team
         coarse = [_matrix(each.conv, dtype) for each in neck.convs[:2]]
         fine = [
             _joined(lateral.conv, own, dtype)
@@ -96,13 +91,9 @@ class FastEncoder:
         return ends
 
     def _through(self, block: Any, seen: torch.Tensor) -> torch.Tensor:
-        if seen.is_cuda:
-            return _tensor(block(seen))
-        if block.window_size:
+        if block.window_size and not seen.is_cuda:
             return _by_strips(block, seen)
-        if self._dtype is torch.float32 or block.q_stride or block.dim != block.dim_out:
-            return _tensor(block(seen))
-        return _over_all(block, seen, self._team)
+        return _tensor(block(seen))
 
     def _position_of(self, level: torch.Tensor) -> torch.Tensor:
         size = (int(level.shape[1]), int(level.shape[2]))
@@ -116,18 +107,6 @@ class FastEncoder:
 def _tensor(found: Any) -> torch.Tensor:
     assert isinstance(found, torch.Tensor)
     return found
-
-
-def _over_all(block: Any, seen: torch.Tensor, team: Team) -> torch.Tensor:
-    """A block without windows, one picture."""
-    height, width = seen.shape[1:3]
-    heads = block.attn.num_heads
-    parts = block.attn.qkv(block.norm1(seen)).reshape(height * width, 3, heads, -1)
-    queries, keys, values = parts.permute(1, 2, 0, 3)
-    scale = queries.shape[-1] ** -0.5
-    found = attend(queries * scale, keys.contiguous(), values.contiguous(), team)
-    seen = seen + block.attn.proj(found.transpose(0, 1).reshape(1, height, width, -1))
-    return seen + _tensor(block.mlp(block.norm2(seen)))
 
 
 def _by_strips(block: Any, seen: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,6 @@ from kinemask_segmenter.engines.sam2.checkpoints import Checkpoint
 from kinemask_segmenter.engines.sam2.encoder import FastEncoder
 from kinemask_segmenter.engines.sam2.forward import Forward
 from kinemask_segmenter.engines.sam2.precision import lowered
-from kinemask_segmenter.engines.sam2.team import Team
 from kinemask_segmenter.engines.sam2.weights import build, state_dict
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -71,7 +70,6 @@ def exact(model: Any) -> Forward:
 
 def fast_forward(model: Any, dtype: torch.dtype = torch.float32) -> Forward:
     """Reordered and batched arithmetic: masks within 1e-4 in float32."""
-    team = Team()
-    attention = FastAttention(model.memory_attention, dtype, team)
+    attention = FastAttention(model.memory_attention, dtype)
     low = model if dtype is torch.float32 else lowered(model, dtype)
-    return Forward(low, attention, FastEncoder(low, dtype, team), batched=True)
+    return Forward(low, attention, FastEncoder(low, dtype), batched=True)

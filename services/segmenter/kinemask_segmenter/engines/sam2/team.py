@@ -15,6 +15,9 @@ import torch
 T = TypeVar("T")
 R = TypeVar("R")
 
+_FEW = 8
+"""Pieces that PyTorch's own threads do as soon: the team has to wake up."""
+
 
 class Team:
     """As many threads as PyTorch uses; made when first needed. One caller at a time."""
@@ -26,7 +29,7 @@ class Team:
     def map(self, work: Callable[[T], R], pieces: Sequence[T]) -> list[R]:
         """`work` of each piece, in order, in inference mode. Raises what `work` raises."""
         size = torch.get_num_threads()
-        if size == 1 or len(pieces) == 1:
+        if size == 1 or len(pieces) <= _FEW:
             return [work(piece) for piece in pieces]
         pool = self._of(size)
         # The number is PyTorch's own of a thread, but its BLAS has one for all of them.

@@ -11,15 +11,13 @@ from collections.abc import Sequence
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from kinemask_segmenter.engines.sam2.team import Team
-
-_QUERY_TILE = 512
+_QUERY_TILE = 1024
 _KEY_TILE = 1024
+_SMALL = 256
+"""Queries, and keys, of which nothing has to be cut: a window of the image encoder."""
 
 
-def attend(
-    queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, team: Team
-) -> torch.Tensor:
+def attend(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """Softmax attention of scaled queries `(B, N, D)`, keys `(B, L, D)` and values `(B, L, E)`.
 
     Returns `(B, N, E)`. PyTorch's, but in bfloat16 on a CPU, where that is as slow as in float32.
@@ -29,16 +27,17 @@ def attend(
             queries.unsqueeze(1), keys.unsqueeze(1), values.unsqueeze(1), scale=1.0
         )
         return found.squeeze(1)
-    tiles = [
-        (some, keys[entry], values[entry])
-        for entry, each in enumerate(queries)
-        for some in each.split(_QUERY_TILE)
-    ]
-    return torch.cat(team.map(lambda tile: _row(*tile), tiles)).view(*queries.shape[:2], -1)
+    if queries.shape[1] <= _SMALL and keys.shape[1] <= _SMALL:
+        return torch.bmm(torch.softmax(torch.bmm(queries, keys.transpose(1, 2)), -1), values)
+    return torch.stack([_tiled(*each) for each in zip(queries, keys, values, strict=True)])
+
+
+def _tiled(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """One batch entry on a CPU."""
+    return torch.cat([_row(some, keys, values) for some in queries.split(_QUERY_TILE)])
 
 
 def _row(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Some queries of one batch entry, on a CPU."""
     tiles = list(zip(keys.split(_KEY_TILE), values.split(_KEY_TILE), strict=True))
     row = _tile_row(queries, tiles)
     return row if bool(row.isfinite().all()) else _whole_row(queries, keys, values)
