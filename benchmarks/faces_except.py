@@ -1,18 +1,22 @@
 """Who stays visible and who is covered when everybody but one person is to be hidden.
 
-    python -m benchmarks.faces_except --data FOLDER [--frames 90] [--effect solid] [--only]
+    python -m benchmarks.faces_except --data FOLDER [--clip behind ...] [--frames 90]
+        [--effect solid] [--only] [--per-frame]
 
-Makes a clip of three people from pictures (FOLDER/PERSON/*.jpg, of the first three people with two
-pictures or more): the first and the second cross, the second in front, the third stays. The first
-is enrolled by the other pictures, and the clip goes through what `kinemask track --text face
---except NAME` does, with real services, up to where frames would be encoded: there the truth of
-every pixel is known.
+Makes clips of three people from pictures (FOLDER/PERSON/*.jpg, of the first three people with two
+pictures or more): the first and the second cross, the third stays (`benchmarks.crossing_faces` has
+the clips; `--clip all` runs every one). The first is enrolled by the other pictures, and a clip
+goes through what `kinemask track --text face --except NAME` does, with real services, up to where
+frames would be encoded: there the truth of every pixel is known.
 
-Ends with one JSON line. `excepted_changed_px`: pixels inside the excepted face's truth mask that
-were changed, over all frames; `covered_min`: the least share of another face's truth mask that was
-covered on any frame; `covered_mean`; `frames`, `frames_crossing` (faces overlap),
-`changed_crossing_px` and `covered_crossing_min` for those alone; `imperfect_frames`. With --only it
-is the other way round: the first is to be covered, and nobody else.
+Ends with one JSON line; with several clips, `clips` has one for each. `excepted_changed_px`: pixels
+inside the excepted face's truth mask that were changed, over all frames; `changed_named_px`: those
+of them on frames on which it was known who the face was (while that is undecided it is covered, as
+it must be), and `frames_unnamed` the other frames on which the face could be seen; `covered_min`:
+the least share of another face's truth mask that was covered on any frame; `covered_mean`;
+`frames`, `frames_crossing` (faces overlap), `changed_crossing_px` and `covered_crossing_min` for
+those alone; `imperfect_frames`: `[frame, changed px, least share covered]`. With --only it is the
+other way round: the first is to be covered, and nobody else.
 """
 
 from __future__ import annotations
@@ -30,37 +34,26 @@ from kinemask.cli.server import gateway
 from kinemask.cli.track.request import TrackRequest, effect_specs
 from kinemask.cli.track.run import TrackRun
 from kinemask.client import Client
+from kinemask.results import LiveFrame
 from kinemask.video import VideoFrame, VideoReader, VideoWriter
 from kinemask_faces.engines.registry import ModelFiles, load_models
-from numpy.typing import NDArray
 
+from benchmarks.crossing_faces import (
+    CROSSINGS,
+    FACE_PX,
+    HEIGHT,
+    WIDTH,
+    Crossing,
+    Cutout,
+    Image,
+    MadeFrame,
+    made_clip,
+)
 from benchmarks.faces_accuracy import read_rgb
 
-HEIGHT, WIDTH, FPS = 360, 640, 25
-FACE_PX = 110
+FPS = 25
 GALLERY, NAME = "benchmark", "The excepted one"
 COLOUR = (0, 255, 0)
-
-Image = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Cutout:
-    """A face in an ellipse."""
-
-    pixels: Image
-    mask: Mask
-
-
-@dataclass(frozen=True)
-class MadeFrame:
-    """A frame and where everybody can be seen."""
-
-    image: Image
-    masks: tuple[Mask, ...]
-    """Of each person: what nobody stands in front of."""
-    crossing: bool
 
 
 @dataclass
@@ -72,10 +65,15 @@ class Score:
     covered: list[float] = field(default_factory=list)
     covered_crossing: list[float] = field(default_factory=list)
     crossing: int = 0
-    worst: list[tuple[float, int]] = field(default_factory=list)
+    changed_named_px: int = 0
+    frames_unnamed: int = 0
+    frames: list[tuple[int, int, float]] = field(default_factory=list)
+    """Number, pixels changed wrongly, least share covered."""
 
-    def add(self, number: int, made: MadeFrame, before: Image, after: Image, only: bool) -> None:
-        """Judge one frame."""
+    def add(
+        self, number: int, made: MadeFrame, before: Image, after: Image, only: bool, named: bool
+    ) -> None:
+        """Judge one frame; `named`: it is known on it who the first person is."""
         changed = (before != after).any(axis=2)
         visible = made.masks[1:] if only else made.masks[:1]
         hidden = made.masks[:1] if only else made.masks[1:]
@@ -87,8 +85,9 @@ class Score:
         ]
         self.changed_px += wrongly
         self.covered += shares
-        if wrongly or min(shares, default=1.0) < 0.99:
-            self.worst.append((round(min(shares, default=1.0), 3), number))
+        self.changed_named_px += wrongly * named
+        self.frames_unnamed += not named and bool(made.masks[0].any())
+        self.frames.append((number, wrongly, round(float(min(shares, default=1.0)), 4)))
         if made.crossing:
             self.crossing += 1
             self.changed_crossing_px += wrongly
@@ -105,15 +104,21 @@ class JudgedRun(TrackRun):
         self.score = Score()
         self._clip, self._only = clip, only
         self._truth = iter(VideoReader(request.video, prefetch_frames=0))
+        self._named = False
+
+    def _drawn(self, frame: VideoFrame, answer: LiveFrame) -> Image:
+        self._named = any(o.name is not None and o.name.name == NAME for o in answer.objects)
+        return super()._drawn(frame, answer)
 
     def _write(self, frame: VideoFrame, image: Image, writer: VideoWriter) -> None:
         before = next(self._truth).image
-        self.score.add(frame.index, self._clip[frame.index], before, image, self._only)
+        made = self._clip[frame.index]
+        self.score.add(frame.index, made, before, image, self._only, self._named)
         super()._write(frame, image, writer)
 
 
-def cut_out(picture: Image) -> Cutout:
-    """The largest face of a picture, `FACE_PX` high, in an ellipse.
+def cut_out(picture: Image, height_px: float) -> Cutout:
+    """The largest face of a picture, `height_px` high, in an ellipse.
 
     Raises:
         ValueError: there is none.
@@ -123,45 +128,15 @@ def cut_out(picture: Image) -> Cutout:
     if not faces:
         raise ValueError("expected a picture with a face, found none")
     x_min, y_min, x_max, y_max = faces[0].box_xyxy
-    scale = FACE_PX / (y_max - y_min)
+    scale = height_px / (y_max - y_min)
     small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     middle = (round((x_min + x_max) / 2 * scale), round((y_min + y_max) / 2 * scale))
-    axes = (round((x_max - x_min) / 2 * scale * 1.05), round(FACE_PX / 2 * 1.05))
+    axes = (round((x_max - x_min) / 2 * scale * 1.05), round(height_px / 2 * 1.05))
     inside = np.zeros(small.shape[:2], np.uint8)
     cv2.ellipse(inside, middle, axes, 0, 0, 360, 255, -1)
     rows, columns = np.nonzero(inside)
     part = np.s_[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     return Cutout(np.asarray(small[part], np.uint8), inside[part] > 0)
-
-
-def made_clip(people: list[Cutout], frames: int) -> list[MadeFrame]:
-    """The first goes right, the second left and in front of the first, the third stays."""
-    backdrop = _backdrop()
-    clip = []
-    for number in range(frames):
-        share = number / max(frames - 1, 1)
-        places = [
-            (round(60 + 380 * share), 40),
-            (round(440 - 380 * share), 75),
-            (500, 220),
-        ]
-        image, masks = backdrop.copy(), list[Mask]()
-        for person, (left, top) in zip(people, places, strict=True):
-            height, width = person.mask.shape
-            part = np.s_[top : top + height, left : left + width]
-            here = np.zeros((HEIGHT, WIDTH), bool)
-            here[part] = person.mask
-            image[part][person.mask] = person.pixels[person.mask]
-            masks = [mask & ~here for mask in masks] + [here]
-        apart = abs(places[0][0] - places[1][0]) >= people[0].mask.shape[1]
-        clip.append(MadeFrame(image, tuple(masks), not apart))
-    return clip
-
-
-def _backdrop() -> Image:
-    noise = np.random.default_rng(7).integers(0, 256, (18, 32, 3), dtype=np.uint8)
-    smooth = cv2.resize(noise, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
-    return np.asarray(smooth // 3 + 60, np.uint8)
 
 
 def pictures_of(folder: Path) -> list[list[Path]]:
@@ -177,10 +152,16 @@ def pictures_of(folder: Path) -> list[list[Path]]:
     return several[:3]
 
 
-def run(data: Path, frames: int, effect: str, only: bool, scratch: Path) -> Score:
+def run(
+    data: Path, frames: int, effect: str, only: bool, scratch: Path, crossing: Crossing
+) -> Score:
     """Make the clip, enrol the first person, judge the run."""
     pictures = pictures_of(data)
-    clip = made_clip([cut_out(read_rgb(found[0])) for found in pictures], frames)
+    heights = [FACE_PX, FACE_PX * crossing.second_size, FACE_PX]
+    people = [
+        cut_out(read_rgb(found[0]), height) for found, height in zip(pictures, heights, strict=True)
+    ]
+    clip = list(made_clip(people, frames, crossing))
     path = scratch / "clip.mp4"
     with VideoWriter(path, width=WIDTH, height=HEIGHT, fps=FPS, crf=8) as writer:
         for made in clip:
@@ -220,10 +201,12 @@ def summary(score: Score, frames: int) -> dict[str, object]:
         "frames_crossing": score.crossing,
         "excepted_changed_px": score.changed_px,
         "changed_crossing_px": score.changed_crossing_px,
-        "covered_min": round(min(score.covered, default=0.0), 4),
+        "covered_min": round(float(min(score.covered, default=0.0)), 4),
         "covered_mean": round(float(np.mean(score.covered)), 4),
-        "covered_crossing_min": round(min(score.covered_crossing, default=0.0), 4),
-        "imperfect_frames": [number for _, number in score.worst],
+        "covered_crossing_min": round(float(min(score.covered_crossing, default=0.0)), 4),
+        "changed_named_px": score.changed_named_px,
+        "frames_unnamed": score.frames_unnamed,
+        "imperfect_frames": [one for one in score.frames if one[1] or one[2] < 0.99],
     }
 
 
@@ -234,15 +217,24 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=90)
     parser.add_argument("--effect", default="solid", choices=("solid", "blur", "pixelate"))
     parser.add_argument("--only", action="store_true")
+    names = (*CROSSINGS, "all")
+    parser.add_argument("--clip", action="append", default=[], choices=names)
+    parser.add_argument("--per-frame", action="store_true")
     parser.add_argument("--keep", type=Path, help="Folder for the clip and what became of it.")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="kmex") as scratch:
-        folder = options.keep or Path(scratch)
-        folder.mkdir(parents=True, exist_ok=True)
-        score = run(options.data, options.frames, options.effect, options.only, folder)
-    for share, number in score.worst:
-        print(f"frame {number}: covered {share}")
-    print(json.dumps(summary(score, options.frames)))
+    wanted = list(CROSSINGS) if "all" in options.clip else options.clip or ["behind"]
+    found = {}
+    for name in wanted:
+        with tempfile.TemporaryDirectory(prefix="kmex") as scratch:
+            folder = options.keep / name if options.keep else Path(scratch)
+            folder.mkdir(parents=True, exist_ok=True)
+            crossing, only = CROSSINGS[name], options.only
+            score = run(options.data, options.frames, options.effect, only, folder, crossing)
+        found[name] = summary(score, options.frames)
+        for number, changed, share in score.frames if options.per_frame else ():
+            print(f"{name} frame {number}: changed {changed} px, covered {share}")
+        print(f"{name}: {json.dumps(found[name])}", flush=True)
+    print(json.dumps({"clips": found} if len(found) > 1 else found[wanted[0]]))
 
 
 if __name__ == "__main__":

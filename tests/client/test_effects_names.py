@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from kinemask.effects import NameRule, Who, is_nameable, is_person, restore
+from kinemask.effects import NameRule, Outline, Who, is_nameable, is_person, restore
 
 ALICE = Who("face", decided=True, person_id="p1", name="Alice")
 BOB = Who("face", decided=True, person_id="p2", name="Bob")
@@ -50,13 +50,50 @@ def test_what_may_have_a_name(label: str, nameable: bool, person: bool) -> None:
     assert (is_nameable(label), is_person(label)) == (nameable, person)
 
 
-def test_pixels_come_back_but_not_those_near_somebody_covered() -> None:
+def _two_that_touch() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Drawn (0) and original (9), and the masks of one kept on the left and one covered."""
     original = np.full((60, 200, 3), 9, np.uint8)
-    drawn = np.zeros_like(original)
     kept, hidden = np.zeros((60, 200), bool), np.zeros((60, 200), bool)
-    kept[10:50, 10:100] = True
+    kept[10:50, 10:90] = True
     hidden[10:50, 90:190] = True
-    restore(drawn, original, [kept], [hidden, None])
+    return np.zeros_like(original), original, kept, hidden
+
+
+def test_all_of_the_kept_mask_comes_back_where_both_are_sure() -> None:
+    drawn, original, kept, hidden = _two_that_touch()
+    restore(drawn, original, [Outline(kept, 0.9)], [Outline(hidden, 0.9)])
+    back = (drawn == 9).all(axis=2)
+    assert back[kept].all()
+    assert not back[hidden].any()
+
+
+@pytest.mark.parametrize(
+    ("of_kept", "of_covered"),
+    [
+        pytest.param(0.5, 0.9, id="the kept one's mask is unsure"),
+        pytest.param(0.9, 0.5, id="the covered one's mask is unsure"),
+    ],
+)
+def test_a_guard_stays_covered_where_either_is_unsure(of_kept: float, of_covered: float) -> None:
+    drawn, original, kept, hidden = _two_that_touch()
+    restore(drawn, original, [Outline(kept, of_kept)], [Outline(hidden, of_covered)])
     back = (drawn == 9).all(axis=2)
     assert back[10:50, 10:85].all()  # five pixels of guard: 5 % of 100
-    assert not back[:, 85:].any() and not back[:10].any()
+    assert not back[10:50, 85:].any()
+
+
+def test_what_is_nobodys_goes_to_the_nearer_of_the_two() -> None:
+    drawn, original, kept, _ = _two_that_touch()
+    hidden = np.zeros_like(kept)
+    hidden[10:50, 94:190] = True  # four columns between them are nobody's
+    restore(drawn, original, [Outline(kept)], [Outline(hidden)])
+    back = (drawn == 9).all(axis=2)
+    assert back[20:40, :92][:, 8:].all()  # 3 % of 80 px beside the mask on either side
+    assert not back[20:40, 92:].any()
+    assert not back[20:40, :7].any()
+
+
+def test_nothing_comes_back_without_anybody_kept() -> None:
+    drawn, original, _, hidden = _two_that_touch()
+    restore(drawn, original, [], [Outline(hidden)])
+    assert not drawn.any()

@@ -16,7 +16,7 @@ For rendering files there are the same effects on YCbCr planes, with a feather, 
 """
 
 from kinemask.effects._effects import EFFECT_NAMES, Effect, make_effect
-from kinemask.effects._names import NameRule, Who, is_nameable, is_person, restore
+from kinemask.effects._names import NameRule, Who, is_nameable, is_person
 from kinemask.effects._palette import palette_color
 from kinemask.effects._planar import (
     PLANAR_EFFECT_NAMES,
@@ -27,6 +27,7 @@ from kinemask.effects._planar import (
     make_planar_effect,
 )
 from kinemask.effects._planes import Planes
+from kinemask.effects._restoring import Outline, restore
 from kinemask.effects._types import Color, EffectObject, EffectSpec
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "EffectObject",
     "EffectSpec",
     "NameRule",
+    "Outline",
     "PlanarEffect",
     "Planes",
     "Touched",

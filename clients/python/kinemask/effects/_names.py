@@ -4,17 +4,8 @@ While nobody can say who somebody is, the effect is drawn: a face that should ha
 covered for a moment rather than the other way round.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-import cv2
-import numpy as np
-
-from kinemask.images import Image
-from kinemask.masks import Mask, mask_box
-
-_GUARD = 0.05
-"""Measured where two faces cross: 0.02 leaves 2 % of one uncovered on some frame, 0.05 0.4 %."""
 _FACES = frozenset({"face", "faces"})
 _PEOPLE = frozenset(
     {"person", "persons", "people", "human", "man", "men", "woman", "women", "child", "children"}
@@ -72,43 +63,3 @@ def is_nameable(label: str) -> bool:
 def is_person(label: str) -> bool:
     """True for somebody with a body, whose face is to be found in it."""
     return is_nameable(label) and not _FACES & set(label.lower().split())
-
-
-def restore(
-    drawn: Image, original: Image, kept: Iterable[Mask], covered: Iterable[Mask | None]
-) -> None:
-    """Give those who are to stay visible their pixels back, where an effect grew over them.
-
-    The masks of those who are covered stay so, and a little around them: where two people touch,
-    masks are some pixels wrong, and it is better to cover a few pixels of the one than to show the
-    other.
-
-    Args:
-        drawn: `(H, W, 3)` uint8, written to.
-        original: the same before anything was drawn.
-        kept: masks `(H, W)` bool of those who stay visible.
-        covered: masks of those who do not; None for one known by its box alone.
-    """
-    back = np.zeros(drawn.shape[:2], bool)
-    for mask in kept:
-        back |= mask
-    for hidden in covered:
-        if hidden is not None:
-            back &= ~_guarded(hidden)
-    np.copyto(drawn, original, where=back[..., None])
-
-
-def _guarded(mask: Mask) -> Mask:
-    """The mask grown by `_GUARD` of its box's longer side."""
-    box = mask_box(mask)
-    if box is None:
-        return mask
-    x_min, y_min, x_max, y_max = box
-    grow = max(1, round(_GUARD * max(x_max - x_min, y_max - y_min)))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * grow + 1, 2 * grow + 1))
-    height, width = mask.shape
-    rows = slice(max(y_min - grow, 0), min(y_max + grow, height))
-    columns = slice(max(x_min - grow, 0), min(x_max + grow, width))
-    grown = mask.copy()
-    grown[rows, columns] = cv2.dilate(mask[rows, columns].view(np.uint8), kernel) > 0
-    return grown

@@ -38,14 +38,14 @@ class Rendering:
     def render(self, rgb: wire.RgbImage, objects: Sequence[live_pb2.LiveObject]) -> bytes:
         """A JPEG of the frame with every effect drawn, one after another. Any thread."""
         there = [entry for entry in objects if entry.HasField("box")]
-        drawn = [_drawable(entry) for entry in there if self._rule.draws_on(_who(entry))]
+        meant = [entry for entry in there if self._rule.draws_on(_who(entry))]
+        drawn = [_drawable(entry) for entry in meant]
         image = rgb
         for effect in self._effects:
             image = effect.apply(image, drawn)
         if self._rule and drawn:
-            kept = [_drawable(e).mask for e in there if not self._rule.draws_on(_who(e))]
-            masks = [mask for mask in kept if mask is not None]
-            effects.restore(image, rgb, masks, [one.mask for one in drawn])
+            kept = [entry for entry in there if not self._rule.draws_on(_who(entry))]
+            effects.restore(image, rgb, _outlines(kept), _outlines(meant))
         return images.encode_jpeg(image, self._quality)
 
 
@@ -75,6 +75,15 @@ def effect_from_message(effect: live_pb2.Effect, field: str) -> effects.Effect:
 def _who(entry: live_pb2.LiveObject) -> effects.Who:
     words = f"{entry.label} {entry.prompt}"
     return effects.Who(words, entry.name.decided, entry.name.person_id, entry.name.name)
+
+
+def _outlines(entries: Sequence[live_pb2.LiveObject]) -> list[effects.Outline]:
+    """Of those that have a mask."""
+    return [
+        effects.Outline(wire.mask_from_message(entry.mask), entry.score)
+        for entry in entries
+        if entry.HasField("mask")
+    ]
 
 
 def _drawable(entry: live_pb2.LiveObject) -> effects.EffectObject:

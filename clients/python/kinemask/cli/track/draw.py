@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kinemask.effects import EffectObject, EffectSpec, NameRule
+    from kinemask.effects import EffectObject, EffectSpec, NameRule, Outline
     from kinemask.results import LiveFrame
     from kinemask.types import LiveObject, RgbImage
 
@@ -25,7 +25,7 @@ class Painter:
         """`(H, W, 3)` uint8 RGB, changed where the frame's objects are; in place if it can be."""
         there = [entry for entry in answer.objects if _is_there(entry)]
         drawn = [entry for entry in there if self._draws_on(entry)]
-        kept = [entry.mask for entry in there if entry not in drawn and entry.mask is not None]
+        kept = _outlines([entry for entry in there if entry not in drawn])
         original = image.copy() if kept and drawn else None
         found = [self._drawable(entry) for entry in drawn]
         for effect in self._effects:
@@ -34,7 +34,7 @@ class Painter:
         if original is not None:
             from kinemask.effects import restore
 
-            restore(image, original, kept, [one.mask for one in found])
+            restore(image, original, kept, _outlines(drawn))
         return image
 
     def _draws_on(self, entry: LiveObject) -> bool:
@@ -60,6 +60,13 @@ class Painter:
             color=palette_color(entry.object_id),
             label=known or f"{entry.label or 'object'} {entry.object_id}",
         )
+
+
+def _outlines(entries: Sequence[LiveObject]) -> list[Outline]:
+    """Of those that have a mask."""
+    from kinemask.effects import Outline
+
+    return [Outline(entry.mask, entry.score) for entry in entries if entry.mask is not None]
 
 
 def _is_there(entry: LiveObject) -> bool:

@@ -37,8 +37,8 @@ class Said:
 class Followed:
     """State of one object.
 
-    Invariant: depends only on the object's own prompts and the frames since, never on other
-    objects, so adding or removing one leaves the rest as they were.
+    Invariant: depends only on the object's own prompts, the frames since, and, while it touches
+    other objects, on those (`layers`): adding or removing one that is far away changes nothing.
     """
 
     object_id: int
@@ -47,8 +47,11 @@ class Followed:
     said: Said
 
     def advance(self, frame: WorkFrame, motion: Motion, config: FlowConfig) -> None:
-        """Carry the object to the next frame and learn from it."""
+        """Carry the object to the next frame; `learn` comes after."""
         advance(self.belief, self.look, frame, motion, config)
+
+    def learn(self, frame: WorkFrame, config: FlowConfig) -> None:
+        """Learn from the frame it was carried to."""
         if not self.belief.missing:
             probability = self.belief.level.astype(np.float32) / np.float32(255)
             self.look.adapt(frame, probability, config)

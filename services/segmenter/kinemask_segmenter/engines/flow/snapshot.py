@@ -20,12 +20,13 @@ from pydantic import BaseModel, ValidationError
 from kinemask_segmenter.engines.base import Prompt
 from kinemask_segmenter.engines.flow.appearance import Appearance, Samples
 from kinemask_segmenter.engines.flow.follow import Belief, Window
+from kinemask_segmenter.engines.flow.layers.saved import LayersHeader, put_layers, take_layers
 from kinemask_segmenter.engines.flow.network import Network
 from kinemask_segmenter.engines.flow.objects import Followed, Said
 from kinemask_segmenter.engines.flow.pixels import Geometry
 from kinemask_segmenter.engines.flow.stream import StreamState
 
-VERSION = 1
+VERSION = 2
 _MAGIC = b"KMFLOW\r\n"
 _HEAD = struct.Struct("<8sH32s")
 _LENGTH = struct.Struct("<I")
@@ -54,6 +55,7 @@ class _Header(BaseModel):
     width: int
     last_frame_id: int | None
     objects: list[_ObjectHeader]
+    layers: LayersHeader
 
 
 def encode(state: StreamState, geometry: Geometry) -> bytes:
@@ -64,6 +66,7 @@ def encode(state: StreamState, geometry: Geometry) -> bytes:
         width=geometry.width,
         last_frame_id=state.last_frame_id,
         objects=[_put(item, arrays) for item in state.objects.values()],
+        layers=put_layers(state.layers, arrays),
     )
     text = header.model_dump_json().encode()
     stored = io.BytesIO()
@@ -87,11 +90,12 @@ def decode(blob: bytes, geometry: Geometry) -> StreamState:
         with np.load(io.BytesIO(body[start:]), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         objects = {item.object_id: _take(item, arrays, geometry) for item in header.objects}
+        layers = take_layers(header.layers, arrays)
     except (ValidationError, json.JSONDecodeError, KeyError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"expected a complete flow snapshot, found one that lacks: {error}"
         ) from error
-    return StreamState(header.last_frame_id, arrays.get("grey"), objects)
+    return StreamState(header.last_frame_id, arrays.get("grey"), objects, layers)
 
 
 def _checked_body(blob: bytes) -> bytes:

@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
@@ -15,14 +15,19 @@ import numpy as np
 
 from kinemask_segmenter.engines.base import FrameGoneError, Image, ObjectMask, Prompt
 from kinemask_segmenter.engines.flow.config import FlowConfig
+from kinemask_segmenter.engines.flow.layers import Layers
 from kinemask_segmenter.engines.flow.masks import RawObject, compete, crop, expand
 from kinemask_segmenter.engines.flow.motion import Halves, Motion, backward_flow
 from kinemask_segmenter.engines.flow.objects import Followed, refine, start
 from kinemask_segmenter.engines.flow.pixels import Bytes, Geometry, WorkFrame, to_lab
+from kinemask_segmenter.engines.flow.prompts import to_work
 from kinemask_segmenter.engines.flow.walking import FlowWalk, Passed, Traveller, unpack
 from kinemask_segmenter.engines.prompting import check_image, check_prompts
 
 ResultT = TypeVar("ResultT")
+
+_UNSURE_SCORE = 0.5
+"""Highest score of an object that touches another one, where both may be taken for each other."""
 
 
 @dataclass
@@ -47,6 +52,7 @@ class StreamState:
     last_frame_id: int | None = None
     grey: Bytes | None = None
     objects: dict[int, Followed] = field(default_factory=dict)
+    layers: Layers = field(default_factory=Layers)
 
 
 class FlowStream:
@@ -125,6 +131,7 @@ class FlowStream:
         with self._lock:
             for entry in self._retained:
                 entry.masks.pop(object_id, None)
+            self._state.layers.forget(object_id)
             return self._state.objects.pop(object_id, None) is not None
 
     def object_ids(self) -> tuple[int, ...]:
@@ -166,15 +173,23 @@ class FlowStream:
         if self._state.grey is None:
             return None
         flow = backward_flow(frame.flow_grey, self._state.grey)
-        if self._state.objects:
+        objects = self._state.objects
+        if objects:
             motion = Motion.of(flow, self._geometry)
-            for each in self._state.objects.values():
+            for each in objects.values():
                 each.advance(frame, motion, self._config)
+            beliefs = {key: each.belief for key, each in objects.items()}
+            self._state.layers.step(frame.lab, beliefs)
+            for each in objects.values():
+                each.learn(frame, self._config)
         return flow
 
     def _apply(self, prompt: Prompt, entry: Retained, frame: WorkFrame) -> None:
         """Start or refine the prompt's object on the frame of `entry`."""
         objects, key = self._state.objects, prompt.object_id
+        if key in objects and self._known_better(prompt, entry):
+            return
+        self._state.layers.correct(key)
         packed = entry.masks.get(key)
         if key in objects and packed is not None:
             base = unpack(packed, frame.shape)
@@ -186,6 +201,14 @@ class FlowStream:
         objects[key] = item
         entry.masks[key] = _pack(item.belief.level)
         self._state.objects = dict(sorted(objects.items()))
+
+    def _known_better(self, prompt: Prompt, entry: Retained) -> bool:
+        """Whether the prompt is but a box around an object whose layer is known to be there."""
+        bare = prompt.mask is None and len(prompt.points_xy) == 0
+        if not bare or prompt.box_xyxy is None or entry.frame_id != self._state.last_frame_id:
+            return False
+        box = to_work(prompt, self._geometry).box_xyxy
+        return box is not None and self._state.layers.holds(prompt.object_id, box)
 
     def _prompt_late(self, frame_id: int, prompts: Sequence[Prompt]) -> None:
         with self._lock:
@@ -214,11 +237,18 @@ class FlowStream:
             for key in object_ids:
                 item = self._state.objects[key]
                 item.advance(frame, motion, self._config)
+                item.learn(frame, self._config)
                 entry.masks[key] = _pack(item.belief.level)
 
     def _raw(self) -> list[RawObject]:
-        objects = [crop(key, each.belief) for key, each in self._state.objects.items()]
-        return compete(objects, self._geometry)
+        state = self._state
+        objects = [crop(key, each.belief) for key, each in state.objects.items()]
+        return [
+            replace(each, score=min(each.score, _UNSURE_SCORE))
+            if each.object_id in state.layers.unsure
+            else each
+            for each in compete(objects, self._geometry)
+        ]
 
 
 def _pack(level: Bytes) -> Bytes:
