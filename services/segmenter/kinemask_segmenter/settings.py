@@ -80,6 +80,11 @@ class SegmenterSettings(ChassisSettings):
     sam2_precision: Literal["fp32", "bf16"] = Field(
         default="fp32", description="Of the fast tier; bf16 is sooner still and less exact."
     )
+    sam2_compile: Literal["off", "on"] = Field(
+        default="off",
+        description="Compile the fast tier at the start, as CUDA graphs on a GPU: takes minutes, "
+        "and memory for each batch size.",
+    )
     sam2_max_batch: int | None = Field(
         default=None, ge=1, le=256, description="Streams in one batch; unset: 16 on a GPU, else 1."
     )

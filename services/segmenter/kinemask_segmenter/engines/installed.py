@@ -65,6 +65,7 @@ def _sam2_engines(
 
 def _sam2_engine(checkpoint: Checkpoint, settings: SegmenterSettings) -> SegmenterEngine:
     # Imported here: it loads torch, which takes seconds and may not be installed.
+    from kinemask_segmenter.engines.sam2.buckets import CompileOptions
     from kinemask_segmenter.engines.sam2.engine import Sam2Config, Sam2Engine
 
     config = Sam2Config(
@@ -77,6 +78,7 @@ def _sam2_engine(checkpoint: Checkpoint, settings: SegmenterSettings) -> Segment
         cached_pictures=settings.sam2_cached_pictures,
         tier=settings.sam2_tier,
         precision=settings.sam2_precision,
+        compiled=CompileOptions() if settings.sam2_compile == "on" else None,
         max_batch=settings.sam2_max_batch,
     )
     return Sam2Engine(checkpoint, config)

@@ -20,9 +20,12 @@ from kinemask_segmenter.engines.base import (
 from kinemask_segmenter.engines.everything import EverythingOptions
 from kinemask_segmenter.engines.prompting import check_prompts
 from kinemask_segmenter.engines.sam2 import snapshot as snapshots
+from kinemask_segmenter.engines.sam2.buckets import CompileOptions
 from kinemask_segmenter.engines.sam2.checkpoints import Checkpoint
+from kinemask_segmenter.engines.sam2.compiled import compiled_or_why
 from kinemask_segmenter.engines.sam2.core import CoreConfig, MemoryPolicy, StreamCore
 from kinemask_segmenter.engines.sam2.everything import segment_everything
+from kinemask_segmenter.engines.sam2.forward import Forward
 from kinemask_segmenter.engines.sam2.models import PRECISIONS, Models
 from kinemask_segmenter.engines.sam2.pictures import PictureSegmenter
 from kinemask_segmenter.engines.sam2.pixels import to_input, to_points
@@ -62,6 +65,8 @@ class Sam2Config:
     """What a stream gets that asks for no tier: `exact` or `fast`."""
     precision: str = "fp32"
     """Of the fast tier: `fp32` or `bf16`."""
+    compiled: CompileOptions | None = None
+    """Compile the fast tier at the first warm-up; None: do not."""
     max_batch: int | None = None
     """Streams that run side by side; None: 16 on a GPU, 1 elsewhere, where batches save nothing."""
 
@@ -81,18 +86,34 @@ class Sam2Engine:
         self._scheduler = Scheduler(checkpoint.name, side_by_side)
         self._models = Models(checkpoint, self._device, self._config.precision)
         self._pictures = PictureSegmenter(self._config.cached_pictures)
+        self._compiled: Forward | None = None
+        self._notice = ""
 
     @property
     def info(self) -> EngineInfo:
         name = self._checkpoint.name
         retained = self._config.retained_frames
         return EngineInfo(
-            "sam2", name, self._revision[:16], str(self._device), retained, name, EDITS
+            "sam2",
+            name,
+            self._revision[:16],
+            str(self._device),
+            retained,
+            name,
+            EDITS,
+            self._notice,
         )
 
     def warm_up(self) -> None:
-        """Load the weights and run one frame with one object."""
-        forward = self._models.forward(None, self._config.tier == "fast")
+        """Load the weights, compile where that is asked for, run one frame with one object."""
+        if self._config.compiled is not None and not self._notice:
+            eager = self._models.forward(self._config.input_size_px, True)
+            self._compiled, self._notice = compiled_or_why(
+                eager,
+                self._config.compiled,
+                lambda warm_up: self._scheduler.lane().run_now(_call(warm_up)),
+            )
+        forward = self._forward(self._config.input_size_px, self._config.tier == "fast")
         core = StreamCore(forward)
         image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
         pixels = to_input(image, forward.input_size_px)
@@ -151,7 +172,7 @@ class Sam2Engine:
         held = self.options(options or StreamOptions())
         assert held.retained_frames and held.max_conditioning
         assert held.fill_hole_area_px is not None
-        forward = self._models.forward(held.input_size_px, bool(held.fast))
+        forward = self._forward(held.input_size_px, bool(held.fast))
         policy = MemoryPolicy.OFFICIAL if held.official_memory else MemoryPolicy.EXACT
         config = CoreConfig(
             held.max_conditioning,
@@ -205,8 +226,14 @@ class Sam2Engine:
         self._scheduler.stop()
         self._pictures.clear()
         self._models.clear()
+        self._compiled = None
 
     # --- inside
+
+    def _forward(self, size: int | None, fast: bool) -> Forward:
+        """The arithmetic of a stream; compiled where it is of the size and tier that was."""
+        compiled = fast and size == self._config.input_size_px
+        return (self._compiled if compiled else None) or self._models.forward(size, fast)
 
     def _facts(self, height: int, width: int, held: StreamOptions) -> snapshots.StreamFacts:
         assert held.max_conditioning is not None

@@ -83,6 +83,13 @@ class Lane:
         result: ResultT = await asyncio.wrap_future(piece.outcome)
         return result
 
+    def run_now(self, work: Work[ResultT]) -> ResultT:
+        """The same for a caller that may block; not for the scheduler's own thread."""
+        piece = _Piece(work)
+        self._scheduler.add(self, piece)
+        result: ResultT = piece.outcome.result()
+        return result
+
 
 class Scheduler:
     """A thread that owns the device.
