@@ -61,28 +61,30 @@ def build(
 
 
 def write_checkpoint(
-    folder: Path, seed: int, size: int, *, tiny: bool = False
+    folder: Path, seed: int, size: int, *, tiny: bool = False, model: str = ""
 ) -> tuple[Path, Path]:
     """The same random weights as files that the service loads: checkpoint and configuration."""
-    model = build(seed, size, tiny=tiny)
-    config = OmegaConf.load(Path(str(sam2.__file__)).parent / TINY)
-    overrides = [f"model.image_size={size}", *([] if tiny else _SMALL_TRUNK)]
+    built = build(seed, size, tiny=tiny, model=model)
+    config = OmegaConf.load(Path(str(sam2.__file__)).parent / CONFIGS[model or "tiny"])
+    overrides = [f"model.image_size={size}", *([] if tiny or model else _SMALL_TRUNK)]
     merged = OmegaConf.merge(
         config, OmegaConf.from_dotlist([each.removeprefix("++") for each in overrides])
     )
     checkpoint, configuration = folder / "small.pt", folder / "small.yaml"
-    torch.save({"model": model.state_dict()}, checkpoint)
+    torch.save({"model": built.state_dict()}, checkpoint)
     OmegaConf.save(merged, configuration)
     return checkpoint, configuration
 
 
-def service_settings(folder: Path, seed: int, size: int) -> dict[str, str]:
+def service_settings(
+    folder: Path, seed: int, size: int, *, model: str = "", device: str = "cpu"
+) -> dict[str, str]:
     """The environment in which a segmenter serves such weights."""
-    checkpoint, configuration = write_checkpoint(folder, seed, size)
+    checkpoint, configuration = write_checkpoint(folder, seed, size, model=model)
     return {
         "KINEMASK_SAM2_CHECKPOINT": str(checkpoint),
         "KINEMASK_SAM2_CONFIG": str(configuration),
-        "KINEMASK_SAM2_DEVICE": "cpu",
+        "KINEMASK_SAM2_DEVICE": device,
         "OMP_NUM_THREADS": "1",
     }
 

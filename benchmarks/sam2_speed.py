@@ -1,12 +1,16 @@
 """How fast a SAM 2 stream is beside the official predictor, on the same weights and frames.
 
 Run: `python -m benchmarks.sam2_speed [--sizes 512 1024] [--objects 1 4 8] [--precisions fp32 bf16]
-[--model tiny] [--frames N] [--threads N]`. Random weights; both follow the same objects from the
-same memory, and take turns frame by frame, so that a busy machine is busy for both. Before that,
-memory is filled as after 16 frames: attention costs more until then. bf16 is autocast for the
-official predictor, weights cast once for ours. On CUDA the official predictor also runs compiled
-(`--compiled`). Ends with one JSON line: official time over ours by the tiers `fast` and `exact`,
-our fp32 time over our bf16 time, and how well masks of `fast` agree with those of `exact`.
+[--models tiny] [--frames N] [--threads N] [--save]`, or on a card all there is to measure by
+`python -m benchmarks.sam2_speed --device cuda --official-compiled --ours-compiled --save`.
+
+Random weights; both follow the same objects from the same memory, and take turns frame by frame, so
+that a busy machine is busy for both. Before that, memory is filled as after 16 frames: attention
+costs more until then. bf16 is autocast for the official predictor, weights cast once for ours. Ends
+with one JSON line: official time over ours by the tiers `fast` and `exact`, our fp32 time over our
+bf16 time, and how well masks of `fast` agree with those of `exact`; with several models, keys begin
+with the model's name. Compiled runs are compared with each other, where both are, under
+`compiled_ratios`. `--save` writes the report into benchmarks/results/ under the hardware's name.
 Needs the extra `kinemask-segmenter[sam2]`.
 """
 
@@ -16,24 +20,58 @@ import argparse
 import contextlib
 import json
 import statistics
+import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from kinemask_segmenter.engines.sam2.buckets import CompileOptions
+from kinemask_segmenter.engines.sam2.compiled import CompiledForward
 from kinemask_segmenter.engines.sam2.core import CoreConfig
 from kinemask_segmenter.engines.sam2.forward import Forward, Points
 from kinemask_segmenter.engines.sam2.memory import POINTER_FRAMES
 from kinemask_segmenter.engines.sam2.models import exact, fast_forward
 
 from benchmarks import sam2_models
+from benchmarks.hardware import device_of, hardware_name, save
 from benchmarks.sam2_models import Follower
 
 Masks = dict[int, torch.Tensor]
+Report = dict[str, dict[str, float]]
+_PARTS = "ratios", "exact_ratios", "compiled_ratios", "bf16_over_fp32", "mask_iou_to_exact", "ms"
 _BEFORE = POINTER_FRAMES + 1
 """Frames that memory is filled for."""
+_UNTIMED = 3
+"""The frame that is prompted, and those that pay for what is made once."""
+
+
+@dataclass(frozen=True)
+class Usual:
+    """What is measured unless something else is asked for."""
+
+    models: tuple[str, ...]
+    sizes: tuple[int, ...]
+    objects: tuple[int, ...]
+
+
+_USUAL = {
+    "cpu": Usual(("tiny",), (512, 1024), (1, 4, 8)),
+    "cuda": Usual(("tiny", "small", "base-plus", "large"), (1024,), (1, 4, 16)),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One combination."""
+
+    model: str
+    size: int
+    objects: int
+    prefix: str
+    """What its keys in the report begin with."""
 
 
 class Ours:
@@ -98,70 +136,105 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = _arguments().parse_args(argv)
     warnings.filterwarnings("ignore", message=".*[Ss]kipping the post-processing.*")
     torch.set_num_threads(args.threads)
-    report: dict[str, dict[str, float]] = {
-        name: {} for name in ("ratios", "exact_ratios", "bf16_over_fp32", "mask_iou_to_exact", "ms")
+    args.device = device_of(args.device)
+    report: Report = {name: {} for name in _PARTS}
+    usual = _USUAL[args.device]
+    for model in args.models or usual.models:
+        several = len(args.models or usual.models) > 1
+        for size in args.sizes or usual.sizes:
+            for objects in args.objects or usual.objects:
+                case = Case(model, size, objects, f"{model}-" if several else "")
+                _measure_all(args, case, report)
+    whole = {
+        "hardware": hardware_name(args.device),
+        "device": args.device,
+        "torch": torch.__version__,
+        "models": args.models or usual.models,
+        **{name: part for name, part in report.items() if part},
     }
-    for size in args.sizes:
-        for objects in args.objects:
-            ours = {
-                precision: _measure(args, size, objects, precision, report)
-                for precision in args.precisions
-            }
-            if len(ours) == 2:
-                gain = ours["fp32"] / ours["bf16"]
-                report["bf16_over_fp32"][f"{size}-{objects}obj"] = round(gain, 3)
-    print(json.dumps({"device": _device_name(), "model": args.model, **report}))
+    if args.save:
+        print(f"saved to {save('sam2_speed', whole)}", file=sys.stderr)
+    print(json.dumps(whole))
 
 
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--sizes", type=int, nargs="+", default=[512, 1024])
-    parser.add_argument("--objects", type=int, nargs="+", default=[1, 4, 8])
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--sizes", type=int, nargs="+", help="model input in pixels")
+    parser.add_argument("--objects", type=int, nargs="+")
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"])
-    parser.add_argument("--model", choices=sorted(sam2_models.CONFIGS), default="tiny")
+    parser.add_argument("--models", nargs="+", choices=sorted(sam2_models.CONFIGS))
     parser.add_argument("--frames", type=int, default=5, help="timed frames each")
     parser.add_argument("--threads", type=int, default=2, help="of a CPU")
-    parser.add_argument("--compiled", action="store_true", help="official with vos_optimized, CUDA")
+    parser.add_argument(
+        "--official-compiled", action="store_true", help="the official vos_optimized too; CUDA"
+    )
+    parser.add_argument("--ours-compiled", action="store_true", help="our tier fast compiled too")
+    parser.add_argument("--save", action="store_true", help="into benchmarks/results/")
     return parser
 
 
-def _measure(
-    args: argparse.Namespace,
-    size: int,
-    objects: int,
-    precision: str,
-    report: dict[str, dict[str, float]],
-) -> float:
+def _measure_all(args: argparse.Namespace, case: Case, report: Report) -> None:
+    ours = {precision: _measure(args, case, precision, report) for precision in args.precisions}
+    if len(ours) == 2:
+        gain = ours["fp32"] / ours["bf16"]
+        key = f"{case.prefix}{case.size}-{case.objects}obj"
+        report["bf16_over_fp32"][key] = round(gain, 3)
+
+
+def _runners(
+    args: argparse.Namespace, case: Case, dtype: torch.dtype, images: torch.Tensor
+) -> dict[str, Any]:
+    model = sam2_models.build(0, case.size, model=case.model, device=args.device)
+    fast = fast_forward(model, dtype)
+    runners: dict[str, Any] = {
+        "official": Official(model, images, case.objects, dtype),
+        "fast": Ours(model, fast, images[0], case.objects),
+        "exact": Ours(model, exact(model), images[0], case.objects),
+    }
+    if args.official_compiled:
+        theirs = sam2_models.build(
+            0, case.size, model=case.model, device=args.device, compiled=True
+        )
+        runners["official_compiled"] = Official(theirs, images, case.objects, dtype)
+    if args.ours_compiled:
+        built = CompiledForward(fast, CompileOptions(buckets=_buckets(case.objects)))
+        built.warm_up()
+        runners["fast_compiled"] = Ours(model, built.forward, images[0], case.objects)
+    return runners
+
+
+def _buckets(objects: int) -> tuple[int, ...]:
+    """One picture, and all objects as one batch."""
+    return tuple(sorted({1, min(objects, 16)}))
+
+
+def _measure(args: argparse.Namespace, case: Case, precision: str, report: Report) -> float:
     """Seconds a frame of the tier fast."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = sam2_models.build(0, size, model=args.model, device=device)
-    theirs = model
-    if args.compiled:
-        theirs = sam2_models.build(0, size, model=args.model, device=device, compiled=True)
-    images = sam2_models.frames(0, args.frames + 2, size)
-    runners: dict[str, Any] = {
-        "official": Official(theirs, images, objects, dtype),
-        "fast": Ours(model, fast_forward(model, dtype), images[0], objects),
-        "exact": Ours(model, exact(model), images[0], objects),
-    }
+    images = sam2_models.frames(0, args.frames + _UNTIMED, case.size).to(args.device)
+    runners = _runners(args, case, dtype, images)
     spent: dict[str, list[float]] = {name: [] for name in runners}
     agreement = []
     for image in images[1:]:
-        shown = {name: _timed(each.step, image, spent[name]) for name, each in runners.items()}
+        shown = {name: timed(each.step, image, spent[name]) for name, each in runners.items()}
         agreement.append(_iou(shown["fast"], shown["exact"]))
-    # The first frame pays for what is made once.
-    seconds = {name: statistics.median(each[1:]) for name, each in spent.items()}
-    key = f"{size}-{precision}-{objects}obj"
+    # The first frames pay for what is made, or compiled, once.
+    seconds = {name: statistics.median(each[_UNTIMED - 1 :]) for name, each in spent.items()}
+    key = f"{case.prefix}{case.size}-{precision}-{case.objects}obj"
     report["ratios"][key] = round(seconds["official"] / seconds["fast"], 3)
     if precision == "fp32":
         report["exact_ratios"][key] = round(seconds["official"] / seconds["exact"], 3)
+    best = seconds.get("official_compiled"), seconds.get("fast_compiled")
+    if best[0] and best[1]:
+        report["compiled_ratios"][key] = round(best[0] / best[1], 3)
     report["mask_iou_to_exact"][key] = round(statistics.mean(agreement), 5)
     report["ms"].update({f"{key}-{name}": round(s * 1e3, 1) for name, s in seconds.items()})
     return seconds["fast"]
 
 
-def _timed(step: Callable[[torch.Tensor], Masks], image: torch.Tensor, spent: list[float]) -> Masks:
+def timed(step: Callable[[torch.Tensor], Masks], image: torch.Tensor, spent: list[float]) -> Masks:
+    """What a step gives; its seconds are added to `spent`."""
     begun_s = time.perf_counter()
     found = step(image)
     if torch.cuda.is_available():
@@ -184,14 +257,9 @@ def _iou(some: Masks, others: Masks) -> float:
 
 
 def _click(size: int, number: int) -> Points:
-    place = torch.tensor([[[size * (0.1 * number), size * 0.5]]])
+    row, column = divmod(number - 1, 9)
+    place = torch.tensor([[[size * 0.1 * (1 + column), size * (0.5 + 0.2 * row)]]])
     return Points(place, torch.tensor([[1]], dtype=torch.int32))
-
-
-def _device_name() -> str:
-    if torch.cuda.is_available():
-        return str(torch.cuda.get_device_name())
-    return f"cpu, {torch.get_num_threads()} threads"
 
 
 if __name__ == "__main__":

@@ -22,8 +22,17 @@ from benchmarks.moving import moving_frames, object_box  # noqa: E402
 from tests.segmenter.segment_calls import segmenting  # noqa: E402
 
 SIZE = 64
-TRACED = CompileOptions(backend="eager", buckets=(1,), conditioning=1)
-"""What is compiled is traced and run as it is: C++ compilers take minutes."""
+GRAPHS: list[int] = []
+"""Sizes of the graphs that were compiled."""
+
+
+def _traced(graph: Any, _: Any) -> Any:
+    """A compiler that runs what it is given as it is: C++ compilers take minutes."""
+    GRAPHS.append(len(graph.graph.nodes))
+    return graph.forward
+
+
+TRACED = CompileOptions(backend=_traced, buckets=(1, 2), conditioning=1)
 PICTURES = list(moving_frames(21, SIZE, SIZE))
 BOX = object_box(SIZE, SIZE)
 
@@ -97,8 +106,11 @@ async def test_masks_are_as_without_compiling(checkpoint: Checkpoint) -> None:
         engine = Sam2Engine(checkpoint, Sam2Config(device="cpu", compiled=options))
         engine.warm_up()
         assert ("tier fast compiled" in engine.info.notice) is (options is not None)
+        compiled_at_start = len(GRAPHS)
         found.append(await _followed(engine))
+        assert len(GRAPHS) == compiled_at_start
         engine.close()
+    assert GRAPHS
     eager, compiled = found
     for one, other in zip(eager, compiled, strict=True):
         assert one.keys() == other.keys() == {1, 2, 3}

@@ -60,6 +60,8 @@ class Compiled:
             if not self.warming:
                 return self._eager(*args, **named)
             self._known.add(key)
+        # A version is also for one order of numbers in memory; another would be compiled now.
+        args, named = _mapped((args, named), torch.Tensor.contiguous)
         if not self._cuda:
             return self._compiled(*args, **named)
         torch.compiler.cudagraph_mark_step_begin()

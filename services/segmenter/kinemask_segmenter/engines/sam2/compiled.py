@@ -152,7 +152,7 @@ def compiled_or_why(
         why = str(error).strip().partition("\n")[0][:_LONGEST_REASON]
         _log.warning("compile_failed", error=repr(error))
         return None, f"not compiled, runs eagerly: {type(error).__name__}: {why}"
-    kind = "CUDA graphs" if eager.device.type == "cuda" else options.backend
+    kind = "CUDA graphs" if eager.device.type == "cuda" else str(options.backend)
     _log.info("compiled", kind=kind, seconds=round(time.monotonic() - begun_s, 1))
     return built.forward, f"tier fast compiled ({kind})"
 
