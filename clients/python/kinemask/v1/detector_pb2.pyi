@@ -42,7 +42,9 @@ class DetectOptions(_message.Message):
     Default: the model's own.
     """
     model: _builtins.str
-    """The model's name. Default "auto": the best that is ready."""
+    """The model's name. Default "auto": the first that is ready and can look for all the prompts and
+    classes; the reply's `service` says which and why.
+    """
     @_builtins.property
     def prompts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Words for what to find, such as "face" or "red car". Each detection names its prompt."""

@@ -60,7 +60,7 @@ class DetectorServiceServicer:
         """Finds things in a batch of pictures. A picture that cannot be read has its error in its own
         result; the others are answered.
         Errors: INVALID_ARGUMENT (limits, an empty prompt list where the model needs words, a prompt that
-        a model of fixed classes does not know: the details name what it can find), NOT_FOUND (no such
+        a model of fixed classes does not know: the details name labels near to it), NOT_FOUND (no such
         model), FAILED_PRECONDITION (its weights are not there), RESOURCE_EXHAUSTED (queue full: RetryInfo).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
