@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -360,3 +361,50 @@ def test_unloaded_model_says_so_and_comes_back_the_same(engine: Any) -> None:
 @each_engine
 def test_warm_up_needs_no_words_of_a_client(engine: Any) -> None:
     engine.warm_up()
+
+
+@pytest.mark.parametrize(
+    "name", ["TableTransformer", "ConditionalDetr", "DeformableDetr", "DabDetr", "Yolos"]
+)
+def test_other_architectures_of_fixed_classes_are_run_too(tmp_path: Path, name: str) -> None:
+    from tests.detector.tiny_detectors import LABELS, tiny_other
+
+    tiny_other(tmp_path / "models" / "mine", name)
+    settings = DetectorSettings(data_dir=tmp_path, detector_device="cpu")
+    found: dict[str, Any] = {engine.info.name: engine for engine in installed_engines(settings)}
+    engine = found["mine"]
+    engine.load()
+    image = picture(1)
+    with torch.inference_mode():
+        output = engine.pretrained.model(
+            **engine.pretrained.read(transformers.AutoImageProcessor)(
+                images=image, return_tensors="pt"
+            )
+        )
+    processor = engine.pretrained.read(transformers.AutoImageProcessor)
+    (expected,) = processor.post_process_object_detection(output, threshold=0.0)
+    ((first, *_),) = found_in(engine, [everything(image)])
+    best = int(expected["scores"].argmax())
+    assert first.score == pytest.approx(float(expected["scores"][best]), abs=1e-4)
+    assert first.label == LABELS[int(expected["labels"][best])]
+
+
+@pytest.mark.parametrize(
+    ("device", "first"),
+    [
+        pytest.param("cpu", "omdet-turbo-swin-tiny", id="the quickest on a CPU"),
+        pytest.param("cuda", "llmdet-tiny", id="the best on a GPU"),
+    ],
+)
+def test_any_words_are_looked_for_by_what_suits_the_device(
+    tmp_path: Path, tiny_detectors: Path, device: str, first: str
+) -> None:
+    for name, architecture in (
+        ("grounding-dino-tiny", "grounding-dino"),
+        ("omdet-turbo-swin-tiny", "omdet-turbo"),
+        ("llmdet-tiny", "llmdet"),
+    ):
+        shutil.copytree(tiny_detectors / "models" / architecture, tmp_path / "models" / name)
+    # Nothing is loaded, so the device need not be there.
+    settings = DetectorSettings(data_dir=tmp_path, detector_device=device)
+    assert installed_engines(settings).choose("auto", ["red car"]).engine.info.name == first

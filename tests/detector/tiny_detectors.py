@@ -182,6 +182,7 @@ def tiny_omdet_turbo(folder: Path, seed: int = 0) -> Path:
     return _saved(folder, model, config, pictures, tokenizer, seed=seed)
 
 
+OTHERS = ("TableTransformer", "ConditionalDetr", "DeformableDetr", "DabDetr", "Yolos")
 CLOSED = {"detr": tiny_detr, "rt-detr-v2": tiny_rt_detr_v2, "d-fine": tiny_d_fine}
 ZERO_SHOT = {
     "owlv2": tiny_owlv2,
@@ -190,6 +191,41 @@ ZERO_SHOT = {
     "omdet-turbo": tiny_omdet_turbo,
 }
 BUILDERS = CLOSED | ZERO_SHOT
+
+
+def tiny_other(folder: Path, name: str) -> Path:
+    """One of the other architectures of fixed classes, by the beginning of its class's name."""
+    backbone = {"use_timm_backbone": False}
+    few = {**_ATTENTION, "d_model": 32, "num_queries": 20, **backbone}
+    last, three = _resnet(["stage4"]), _resnet(["stage2", "stage3", "stage4"])
+    options: dict[str, dict[str, Any]] = {
+        "TableTransformer": {**few, "backbone_config": last},
+        "ConditionalDetr": {**few, "backbone_config": last},
+        "DeformableDetr": {
+            **few,
+            "backbone_config": three,
+            "encoder_n_points": 2,
+            "decoder_n_points": 2,
+        },
+        "DabDetr": {**few, "hidden_size": 32, "backbone_config": last},
+        "Yolos": {
+            "hidden_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "intermediate_size": 32,
+            "image_size": [64, 96],
+            "patch_size": 16,
+            "num_detection_tokens": 20,
+        },
+    }
+    if name == "DabDetr":
+        del options[name]["d_model"]
+    config = getattr(transformers, f"{name}Config")(**options[name], **_labels(*LABELS))
+    processor = "Detr" if name == "TableTransformer" else name.replace("Dab", "Conditional")
+    size = {"shortest_edge": 64, "longest_edge": 96}
+    pictures = getattr(transformers, f"{processor}ImageProcessor")(size=size)
+    model = getattr(transformers, f"{name}ForObjectDetection")
+    return _saved(folder, model, config, pictures, seed=0)
 
 
 def _grounded(folder: Path, name: str, seed: int, loudness: float) -> Path:
@@ -293,7 +329,7 @@ def _saved(
     model = model_class(config)
     with torch.no_grad():
         for weights in model.parameters():
-            if weights.dim() > 1:
+            if weights.dim() > 1 and weights.numel():
                 weights.normal_(0.0, 1.0 / weights[0].numel() ** 0.5)
             elif loudness is None and not bool(weights.any()):
                 weights.normal_(0.0, 0.3)
