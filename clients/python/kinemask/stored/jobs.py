@@ -23,6 +23,7 @@ from kinemask.stored.rendering import (
     content_id,
     export_request,
     render_request,
+    track_source,
 )
 from kinemask.stored.tracking import TrackedFrame, TrackOptions, track_request, tracked_frame
 from kinemask.stored.types import Job, JobKindName, JobStateName
@@ -75,8 +76,9 @@ class Jobs:
         *,
         name: str = "",
         resume: bool = False,
+        from_session: bool = False,
     ) -> Job:
-        """Queue a render: effects on what a track job has found.
+        """Queue a render: effects on what a track job has found, or a session holds.
 
         Args:
             track_job_id: a track job that has succeeded.
@@ -84,10 +86,13 @@ class Jobs:
             options: how it is written.
             name: what to call it; by default the video's name.
             resume: give the job that the same call of the last 24 hours has queued, if it has not
-                failed and is still there.
+                failed and is still there; not for sessions, which change.
+            from_session: `track_job_id` names an annotation session instead, which is drawn as it
+                is when the job begins.
         """
         whole = [rule if isinstance(rule, RenderRule) else RenderRule([rule]) for rule in rules]
-        request = render_request(track_job_id, whole, options or RenderOptions(), name)
+        source = track_source(track_job_id, from_session)
+        request = render_request(source, whole, options or RenderOptions(), name)
         return self._create("CreateRenderJob", request, resume)
 
     def export(
@@ -98,12 +103,14 @@ class Jobs:
         *,
         name: str = "",
         resume: bool = False,
+        from_session: bool = False,
     ) -> Job:
-        """Queue an export: what a track job has found, as a file.
+        """Queue an export: what a track job has found, or a session holds, as a file.
 
         Arguments as for `render`; `kind` is one of coco, youtube-vis, mot, png and csv.
         """
-        request = export_request(track_job_id, kind, options or ExportOptions(), name)
+        source = track_source(track_job_id, from_session)
+        request = export_request(source, kind, options or ExportOptions(), name)
         return self._create("CreateExportJob", request, resume)
 
     def get(self, job_id: str) -> Job:

@@ -77,10 +77,10 @@ class ExportOptions:
 
 
 def render_request(
-    track_job_id: str, rules: Sequence[RenderRule], options: RenderOptions, name: str
+    source: pb.TrackSource, rules: Sequence[RenderRule], options: RenderOptions, name: str
 ) -> pb.CreateRenderJobRequest:
     spec = pb.RenderJobSpec(
-        source=pb.TrackSource(track_job_id=track_job_id),
+        source=source,
         rules=[_rule(rule) for rule in rules],
         range=_range(options.first_frame, options.last_frame),
         audio=pb.AUDIO_POLICY_KEEP if options.audio else pb.AUDIO_POLICY_STRIP,
@@ -92,13 +92,13 @@ def render_request(
 
 
 def export_request(
-    track_job_id: str, kind: ExportFormatName, options: ExportOptions, name: str
+    source: pb.TrackSource, kind: ExportFormatName, options: ExportOptions, name: str
 ) -> pb.CreateExportJobRequest:
     """Raises ValueError for an unknown format; the message lists those there are."""
     if kind not in FORMATS:
         raise ValueError(f"expected a format of {', '.join(FORMATS)}, found {kind!r}")
     spec = pb.ExportJobSpec(
-        source=pb.TrackSource(track_job_id=track_job_id),
+        source=source,
         format=FORMATS[kind],
         range=_range(options.first_frame, options.last_frame),
         object_ids=options.object_ids,
@@ -107,6 +107,13 @@ def export_request(
         omit_leak_guard=options.omit_leak_guard,
     )
     return pb.CreateExportJobRequest(spec=spec, display_name=name)
+
+
+def track_source(source_id: str, from_session: bool) -> pb.TrackSource:
+    """A track job, or an annotation session."""
+    if from_session:
+        return pb.TrackSource(session_id=source_id)
+    return pb.TrackSource(track_job_id=source_id)
 
 
 def content_id(request: Message) -> str:

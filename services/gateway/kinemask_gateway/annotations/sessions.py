@@ -101,6 +101,11 @@ class Sessions:
             if await answers.recall(connection, request, pb.DeleteSessionResponse):
                 return answer
             await records.get(connection, session_id, lock=True)
+            users = await jobs.unfinished(connection, session_id=session_id)
+            if users:
+                names = ", ".join(user.job_id for user in users[:10])
+                what = f"jobs on the session have not finished: {names}"
+                raise errors.failed_precondition(what, reason="IN_USE", jobs=names)
             await remove(connection, session_id)
             await answers.remember(connection, request, answer)
         self._held.forget(session_id)

@@ -15,11 +15,10 @@ from kinemask_gateway.exporting.coco import write_coco, write_youtube_vis
 from kinemask_gateway.exporting.lines import write_csv, write_mot
 from kinemask_gateway.exporting.pictures import write_png_masks
 from kinemask_gateway.exporting.source import StoppedError, TrackSource, Wanted
-from kinemask_gateway.jobs import records as jobs
 from kinemask_gateway.jobs.body import JobBody, JobContext, JobOutcome, JobPhase
 from kinemask_gateway.jobs.scratch import scratch_folder, told
 from kinemask_gateway.rendering.span import span_of
-from kinemask_gateway.tracks.finding import tracks_of_job
+from kinemask_gateway.tracks.origin import origin_of
 
 OUTPUT = "export"
 _TELL_EVERY_S = 0.25
@@ -55,7 +54,7 @@ FORMATS = {
 
 
 class ExportBody(JobBody):
-    """Writes what a track job has stored, in one of the formats. Calls no model."""
+    """Writes what a track job or session has stored, in one of the formats. Calls no model."""
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
@@ -95,26 +94,23 @@ class _Progress:
 
 
 async def _source(context: JobContext, spec: pb.ExportJobSpec) -> tuple[TrackSource, _Progress]:
-    library, track_id = context.library, spec.source.track_job_id
-    reader = await tracks_of_job(library.database, context.store, track_id)
-    async with library.database.connection() as connection:
-        track = await jobs.get(connection, track_id)
-    name, fps = track.display_name or "tracks", 0.0
+    origin = await origin_of(context, spec.source)
+    name, fps = origin.name or "tracks", 0.0
     try:
-        video = await library.get(track.video_id)
+        video = await context.library.get(origin.video_id)
     except ServiceError:  # tracks outlive their video
         pass
     else:
         name, fps = video.file.file_name, video.facts.average_fps
-    span = span_of(spec.range, reader)
+    span = span_of(spec.range, origin.reader)
     progress = _Progress(context.stopped)
     source = TrackSource(
-        reader=reader,
+        reader=origin.reader,
         wanted=Wanted.of(spec),
         first=span.first,
         last=span.last,
         name=name,
-        video_id=track.video_id,
+        video_id=origin.video_id,
         fps=fps,
         on_frame=progress.count,
     )

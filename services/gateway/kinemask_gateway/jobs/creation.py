@@ -9,6 +9,7 @@ from kinemask.v1 import jobs_pb2 as pb
 from kinemask.v1 import live_pb2
 from kinemask_chassis import errors
 
+from kinemask_gateway.annotations import records as sessions
 from kinemask_gateway.jobs import records
 from kinemask_gateway.jobs.body import JobKind, JobState
 from kinemask_gateway.jobs.queue import JobQueue
@@ -55,13 +56,16 @@ class Creation:
         if isinstance(request.spec, pb.TrackJobSpec):
             new = await self._track(connection, request.spec)
         else:
-            new = await self._of_tracks(connection, kind, request.spec)
+            of_session = request.spec.source.WhichOneof("source") == "session_id"
+            make = self._of_session if of_session else self._of_tracks
+            new = await make(connection, kind, request.spec)
         named = NewJob(
             kind=kind,
             spec=new.spec,
             display_name=request.display_name or new.display_name,
             video_id=new.video_id,
             needs_job_id=new.needs_job_id,
+            session_id=new.session_id,
         )
         job_id = uuid.uuid4().hex
         await records.add(connection, job_id, named)
@@ -79,8 +83,6 @@ class Creation:
         self, connection: Connection, kind: JobKind, spec: pb.RenderJobSpec | pb.ExportJobSpec
     ) -> NewJob:
         """A render or export, of a track job that has succeeded."""
-        if spec.source.WhichOneof("source") != "track_job_id":
-            raise errors.unimplemented("renders and exports of sessions are not built yet")
         source = await records.get(connection, spec.source.track_job_id, lock=True)
         if source.kind is not JobKind.TRACK:
             what = f"expected a track job, got a {source.kind.name.lower()} job"
@@ -98,9 +100,25 @@ class Creation:
             name = video.display_name
         if isinstance(spec, pb.RenderJobSpec):
             found = pb.TrackJobResult.FromString(source.result or b"")
-            check_render(spec, pb.TrackJobSpec.FromString(source.spec), found)
+            track = pb.TrackJobSpec.FromString(source.spec)
+            known = {entry.object_id for entry in found.objects}
+            check_render(spec, known, with_names=track.HasField("faces"))
         _check_range(spec, None)
         return NewJob(kind, spec.SerializeToString(), name, source.video_id, source.job_id)
+
+    async def _of_session(
+        self, connection: Connection, kind: JobKind, spec: pb.RenderJobSpec | pb.ExportJobSpec
+    ) -> NewJob:
+        """A render or export, of an annotation session as it is when the job begins."""
+        # Locked as the video above; sessions go with their video.
+        session = await sessions.get(connection, spec.source.session_id, lock=True)
+        video = await videos.get(connection, session.video_id)
+        if isinstance(spec, pb.RenderJobSpec):
+            known = await sessions.objects(connection, session.session_id)
+            check_render(spec, known, with_names=False)
+        _check_range(spec, video)
+        told, video_id = spec.SerializeToString(), video.video_id
+        return NewJob(kind, told, session.display_name, video_id, session_id=session.session_id)
 
 
 def _check_range(spec: Spec, video: Video | None) -> None:

@@ -15,10 +15,10 @@ from kinemask_gateway.jobs.body import JobKind, JobOutput, JobPhase, JobState
 from kinemask_gateway.library.sql import Connection, change, many, one
 
 _COLUMNS = (
-    "job_id, position, kind, state, display_name, spec, video_id, needs_job_id, owner_id, "
-    "queue_id, attempts, worker, phase, done_frames, total_frames, frames_per_s, left_s, fraction, "
-    "checkpoint_frames, checkpoint_key, worked_s, error, result, revision, create_time, "
-    "start_time, finish_time"
+    "job_id, position, kind, state, display_name, spec, video_id, needs_job_id, session_id, "
+    "owner_id, queue_id, attempts, worker, phase, done_frames, total_frames, frames_per_s, "
+    "left_s, fraction, checkpoint_frames, checkpoint_key, worked_s, error, result, revision, "
+    "create_time, start_time, finish_time"
 )
 
 
@@ -54,7 +54,9 @@ class JobRecord:
     spec: bytes
     video_id: str
     needs_job_id: str
-    """The track job that it draws or writes; empty for track jobs."""
+    """The track job that it draws or writes; empty for track jobs, and for those of sessions."""
+    session_id: str
+    """The session that it draws or writes; empty for others."""
     owner_id: str
     queue_id: int
     attempts: int
@@ -86,6 +88,7 @@ class NewJob:
     display_name: str
     video_id: str
     needs_job_id: str = ""
+    session_id: str = ""
     owner_id: str = ""
 
 
@@ -104,7 +107,7 @@ async def add(connection: Connection, job_id: str, new: NewJob) -> None:
     await change(
         connection,
         "INSERT INTO gateway.jobs (job_id, kind, state, display_name, spec, video_id, "
-        "needs_job_id, owner_id) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+        "needs_job_id, session_id, owner_id) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
         job_id,
         new.kind,
         JobState.QUEUED,
@@ -112,6 +115,7 @@ async def add(connection: Connection, job_id: str, new: NewJob) -> None:
         new.spec,
         new.video_id,
         new.needs_job_id,
+        new.session_id,
         new.owner_id,
     )
 
@@ -156,14 +160,15 @@ async def page(
 
 
 async def unfinished(
-    connection: Connection, *, video_id: str = "", needs_job_id: str = ""
+    connection: Connection, *, video_id: str = "", needs_job_id: str = "", session_id: str = ""
 ) -> list[JobRecord]:
-    """Jobs on a video, or that need a job, which have not finished; locked."""
+    """Jobs on a video or session, or that need a job, which have not finished; locked."""
     rows = await many(
         connection,
         f"SELECT {_COLUMNS} FROM gateway.jobs WHERE state <= 3 "
-        "AND (video_id = %s AND %s <> '' OR needs_job_id = %s AND %s <> '') FOR UPDATE",
-        (video_id, video_id, needs_job_id, needs_job_id),
+        "AND (video_id = %(video)s AND %(video)s <> '' OR needs_job_id = %(job)s AND %(job)s <> '' "
+        "OR session_id = %(session)s AND %(session)s <> '') FOR UPDATE",
+        {"video": video_id, "job": needs_job_id, "session": session_id},
     )
     return [_record(row) for row in rows]
 

@@ -10,7 +10,6 @@ from pathlib import Path, PurePosixPath
 from kinemask.v1 import jobs_pb2 as pb
 from kinemask.video import VideoError, index_video, probe_video
 
-from kinemask_gateway.jobs import records as jobs
 from kinemask_gateway.jobs.body import (
     JobBody,
     JobContext,
@@ -34,7 +33,7 @@ from kinemask_gateway.rendering.lane import Source
 from kinemask_gateway.rendering.rules import fill_in, rules_of
 from kinemask_gateway.rendering.run import Render
 from kinemask_gateway.rendering.span import span_of
-from kinemask_gateway.tracks.finding import tracks_of_job
+from kinemask_gateway.tracks.origin import Origin, origin_of
 from kinemask_gateway.tracks.reader import TracksReader
 
 VIDEO_OUTPUT = "video"
@@ -42,7 +41,7 @@ AUDIT_OUTPUT = "audit"
 
 
 class RenderBody(JobBody):
-    """Draws what a track job has stored, on the video it was found in. Calls no model."""
+    """Draws what a track job or session has stored, on its video. Calls no model."""
 
     def __init__(self, data_dir: Path, lanes: int = 0) -> None:
         """`lanes`: chunks worked on at a time; 0: one for each core of this process."""
@@ -54,21 +53,18 @@ class RenderBody(JobBody):
         spec = pb.RenderJobSpec.FromString(context.spec)
         fill_in(spec)
         await context.set_spec(spec.SerializeToString())
-        track_id = spec.source.track_job_id
-        tracks = await tracks_of_job(context.library.database, context.store, track_id)
-        async with context.library.database.connection() as connection:
-            track = await jobs.get(connection, track_id)
+        origin = await origin_of(context, spec.source)
         with told():
             async with (
-                context.library.open(track.video_id) as stored,
+                context.library.open(origin.video_id) as stored,
                 scratch_folder(self._data_dir, context) as folder,
             ):
-                source = await asyncio.to_thread(_source, spec, stored, tracks)
+                source = await asyncio.to_thread(_source, spec, stored, origin.reader)
                 target = folder / _file_name(stored)
                 render = Render(context, source, self._lanes)
                 coverage = await render.run(target, spec.audio == pb.AUDIO_POLICY_KEEP)
                 await asyncio.to_thread(_check, target, source.span.frame_count)
-                made = _Made(context, spec, track, stored, source, coverage)
+                made = _Made(context, spec, origin, stored, source, coverage)
                 return await made.outcome(target, began_s)
 
 
@@ -79,14 +75,14 @@ class _Made:
         self,
         context: JobContext,
         spec: pb.RenderJobSpec,
-        track: jobs.JobRecord,
+        origin: Origin,
         stored: StoredVideo,
         source: Source,
         coverage: Coverage,
     ) -> None:
         self._context = context
         self._spec = spec
-        self._track = track
+        self._origin = origin
         self._stored = stored
         self._source = source
         self._coverage = coverage
@@ -122,18 +118,15 @@ class _Made:
         return JobOutcome(result.SerializeToString(), (video, told_of), on_commit)
 
     def _record(self, output: JobOutput) -> pb.AuditRecord:
-        found = pb.TrackJobResult.FromString(self._track.result or b"")
-        source, span = self._source, self._source.span
+        found, span = self._origin.found, self._source.span
         record = audit.new_record(self._context.job_id, self._context.owner_id)
         record.input.CopyFrom(file_message(self._stored.video.file))
         record.output.CopyFrom(file_message(file_facts(output)))
         record.input_frame_count = record.output_frame_count = span.frame_count
-        record.stages.extend(found.stages)
-        record.track.ParseFromString(self._track.spec)
+        self._origin.tell(record)
         record.render.CopyFrom(self._spec)
         record.objects.extend(audit.objects_covered(self._coverage))
         record.at_risk.extend(audit.at_risk(found.at_risk, self._coverage, span))
-        record.tracks_sha256 = source.tracks.manifest.sha256
         return record
 
     async def _added(self, target: Path) -> Candidate:

@@ -13,6 +13,7 @@ from kinemask.cli.options import Debug, Overwrite, check_target
 from kinemask.cli.stored.options import (
     EndFrame,
     FirstFrame,
+    FromSession,
     ObjectIds,
     Progress,
     Prompts,
@@ -70,6 +71,7 @@ def export(
     job: TrackJobId,
     output: Output,
     format_: Format,
+    session: FromSession = False,
     object_: ObjectIds = None,
     text: Prompts = None,
     min_score: MinScore = 0.0,
@@ -103,5 +105,6 @@ def export(
     )
     kind: ExportFormatName = format_.value
     with library(server, debug=debug, needs=("worker",)) as client:
-        made(client, client.jobs.export(job, kind, options, resume=True), output, progress)
+        queued = client.jobs.export(job, kind, options, resume=not session, from_session=session)
+        made(client, queued, output, progress)
     return OK

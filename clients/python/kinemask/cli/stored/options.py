@@ -34,7 +34,13 @@ Force = Annotated[
 ]
 TrackJobId = Annotated[
     str,
-    typer.Argument(metavar="JOB", help="A track job that has succeeded.", show_default=False),
+    typer.Argument(
+        metavar="JOB", help="A track job that has succeeded; or a session.", show_default=False
+    ),
+]
+FromSession = Annotated[
+    bool,
+    typer.Option("--session", help="JOB is an annotation session: see kinemask annotate."),
 ]
 ObjectIds = Annotated[
     list[int] | None,

@@ -13,6 +13,7 @@ from kinemask.cli.options import AsJson, Debug, Overwrite, check_target, color_o
 from kinemask.cli.stored.options import (
     EndFrame,
     FirstFrame,
+    FromSession,
     ObjectIds,
     Progress,
     Prompts,
@@ -143,6 +144,7 @@ def render(
     job: TrackJobId,
     output: Output,
     effect: Effects,
+    session: FromSession = False,
     intensity: Intensity = None,
     color: Color = None,
     grow: Grow = None,
@@ -201,7 +203,8 @@ def render(
         add_to_library=add_to_library,
     )
     with library(server, debug=debug, needs=("worker",)) as client:
-        done = made(client, client.jobs.render(job, [rule], options, resume=True), output, progress)
+        queued = client.jobs.render(job, [rule], options, resume=not session, from_session=session)
+        done = made(client, queued, output, progress)
         if audit is not None:
             client.jobs.download(done.job_id, audit, output_id="audit")
             say(f"wrote {audit}")
