@@ -47,7 +47,7 @@ def service_process(
     )
     try:
         address = f"127.0.0.1:{port}"
-        _wait_serving(address, process)
+        wait_serving(address, process)
         yield address, psutil.Process(process.pid)
     finally:
         process.terminate()
@@ -58,7 +58,8 @@ def service_process(
             process.wait()
 
 
-def _wait_serving(address: str, process: subprocess.Popen[bytes]) -> None:
+def wait_serving(address: str, process: subprocess.Popen[bytes]) -> None:
+    """Return once the service is SERVING; raises RuntimeError."""
     deadline_s = time.monotonic() + _READY_TIMEOUT_S
     with grpc.insecure_channel(address) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
