@@ -20,6 +20,7 @@ from tests.segmenter.segment_calls import (
     Prompt,
     SegmentCalls,
     box,
+    config,
     frame,
     prompt,
     removal,
@@ -132,6 +133,24 @@ async def test_frames_outside_the_window_are_refused_by_its_length(
     told = details_of(status, error_details_pb2.ErrorInfo).metadata
     assert (told["window"], told["retained"]) == ("10", "2..11")
     assert f"window: {WINDOW} frames" in status.message
+
+
+async def test_a_longer_window_can_be_asked_for(flow_calls: SegmentCalls) -> None:
+    client = flow_calls.call()
+    started = await client.open(config(retained_frames=WINDOW + 3))
+    assert started.config.retained_frames == WINDOW + 3
+    await client.send(edit=prompt(1, 0, BOX))
+    await show(client, range(WINDOW + 3))
+    steps = await walk(client, propagation(2, WINDOW + 2, 0))
+    assert len(steps) == WINDOW + 3
+
+
+async def test_a_window_over_the_cap_is_refused(flow_calls: SegmentCalls) -> None:
+    client = flow_calls.call()
+    await client.send(config=config(retained_frames=10_000))
+    status = await client.failure()
+    assert code_of(status) is Code.INVALID_ARGUMENT
+    assert "retained_frames: expected at most 256, got 10000" in status.message
 
 
 async def test_a_frame_not_sent_yet_cannot_be_gone_over(flow_calls: SegmentCalls) -> None:

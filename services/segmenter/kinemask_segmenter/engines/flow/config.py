@@ -14,7 +14,9 @@ class FlowConfig:
     flow_area_px: int = 105_000
     """Optical flow runs at no more than this many pixels."""
     retained_frames: int = 32
-    """How many recent frames can still be prompted."""
+    """How many recent frames can still be prompted, where a stream asks for no number."""
+    max_retained_frames: int = 256
+    """As many as a stream may ask for; up to 2 MB each."""
 
     prior_softness_px: float = 6.0
     """Distance from the carried contour over which the prior gains one unit of log-odds."""

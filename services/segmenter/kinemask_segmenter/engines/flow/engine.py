@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
@@ -72,8 +73,16 @@ class FlowEngine:
         item.advance(frame, Motion.of(flow, geometry), self._config)
 
     def options(self, wished: StreamOptions) -> StreamOptions:
-        """None of them means anything here; what is retained is fixed."""
-        return StreamOptions(retained_frames=self._config.retained_frames)
+        """What is retained; nothing else means anything here.
+
+        Raises:
+            ValueError: more frames than a stream may retain.
+        """
+        retained = wished.retained_frames or self._config.retained_frames
+        most = max(self._config.retained_frames, self._config.max_retained_frames)
+        if retained > most:
+            raise ValueError(f"retained_frames: expected at most {most}, got {retained}")
+        return StreamOptions(retained_frames=retained)
 
     def open_stream(
         self,
@@ -85,11 +94,15 @@ class FlowEngine:
         """A new stream, or one that goes on from a snapshot.
 
         Raises:
-            ValueError: the snapshot is damaged, of another version, engine or frame size.
+            ValueError: the snapshot is damaged, of another version, engine or frame size; an
+                option out of range.
         """
-        geometry = Geometry.of(height, width, self._config)
+        held = self.options(options or StreamOptions())
+        assert held.retained_frames is not None
+        config = replace(self._config, retained_frames=held.retained_frames)
+        geometry = Geometry.of(height, width, config)
         state = None if snapshot is None else snapshots.decode(snapshot, geometry)
-        return FlowStream(geometry, self._config, self._executor, snapshots.encode, state)
+        return FlowStream(geometry, config, self._executor, snapshots.encode, state)
 
     async def segment_image(
         self, image: Image, prompts: Sequence[Prompt], candidates: int
