@@ -24,16 +24,19 @@ def test_chunks_cover_a_range_once(first: int, count: int, every: int) -> None:
     )
     assert max(chunk.frame_count for chunk in chunks) <= 375
     if len(chunks) > 1:
-        assert min(chunk.frame_count for chunk in chunks) >= 60
+        assert min(chunk.frame_count for chunk in chunks) >= 25
 
 
 @pytest.mark.parametrize(
     ("count", "keys", "cuts"),
     [
-        pytest.param(375, [0, 100, 200], [0], id="short"),
-        pytest.param(900, [0], [0, 250, 500, 750], id="no key frames to cut at"),
-        pytest.param(900, [*range(0, 900, 60)], [0, 240, 480, 720], id="key frames"),
-        pytest.param(900, [0, 300, 880], [0, 300, 550], id="some"),
+        pytest.param(99, [0, 50], [0], id="very short"),
+        pytest.param(375, [0, 100, 200], [0, 200], id="short: one for each of two cores"),
+        pytest.param(900, [0], [0, 225, 450, 675], id="no key frames to cut at"),
+        pytest.param(900, [*range(0, 900, 60)], [0, 240, 420, 660], id="key frames"),
+        pytest.param(900, [0, 250, 880], [0, 250, 450, 675], id="some"),
+        pytest.param(600, [0], [0, 150, 300, 450], id="an even number"),
+        pytest.param(2200, [0], [n * 2200 // 9 for n in range(9)], id="many"),
     ],
 )
 def test_cuts_are_at_key_frames_that_are_near(count: int, keys: list[int], cuts: list[int]) -> None:

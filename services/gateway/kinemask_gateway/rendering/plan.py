@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 _FRAMES = 250
-"""Aimed at: where x264 would begin anew anyway, so that chunks cost no bytes."""
+"""At most, about: where x264 would begin anew anyway, so that chunks cost no bytes."""
+_LEAST_FRAMES = 50
+"""A chunk of its own begins with a picture that takes many bytes."""
+_MANY = 8
 _DECODING_SHARE = 0.15
 """Of a frame's time, decoding alone."""
 
@@ -27,19 +30,27 @@ class Span:
 
 
 def plan_chunks(first: int, last: int, keyframes: NDArray[np.int64]) -> tuple[Span, ...]:
-    """Cut a range into chunks: at the source's key frames where they are near, so that decoding
-    can begin there. The same range of the same file is always cut alike."""
-    cuts, start = [first], first
-    while last + 1 - start > _FRAMES + _FRAMES // 2:
-        start = _cut(start, keyframes)
-        cuts.append(start)
+    """Cut a range into chunks of about one length, an even number of them where there are few: two
+    cores are busy to the end. Cuts are at the source's key frames where they are near, so that
+    decoding can begin there. The same range of the same file is always cut alike."""
+    total = last + 1 - first
+    count = _count(total)
+    around = total // count // 4
+    ideal = [first + number * total // count for number in range(1, count)]
+    cuts = [first, *(_cut(frame, around, keyframes) for frame in ideal)]
     ends = [cut - 1 for cut in cuts[1:]] + [last]
     return tuple(Span(a, b) for a, b in zip(cuts, ends, strict=True))
 
 
-def _cut(start: int, keyframes: NDArray[np.int64]) -> int:
+def _count(total: int) -> int:
+    if total < 2 * _LEAST_FRAMES:
+        return 1
+    count = max(-(-total // _FRAMES), 2)
+    return count + count % 2 if count < _MANY else count
+
+
+def _cut(ideal: int, around: int, keyframes: NDArray[np.int64]) -> int:
     """The key frame nearest to the goal, if there is one about there."""
-    ideal, around = start + _FRAMES, _FRAMES // 4
     near = keyframes[np.searchsorted(keyframes, ideal - around) :]
     near = near[: np.searchsorted(near, ideal + around)]
     return int(near[np.argmin(np.abs(near - ideal))]) if len(near) else ideal
