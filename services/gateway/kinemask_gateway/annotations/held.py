@@ -14,7 +14,7 @@ from kinemask_chassis import errors
 
 from kinemask_gateway.library.library import Library
 
-_FRAMES_HELD = 2
+_FRAME_BYTES = 256 * 1024 * 1024
 _JPEG_QUALITY = 95
 _ROOM_BYTES = 1 << 16
 
@@ -26,15 +26,44 @@ class HeldFrame:
     rgb: wire.RgbImage
     message: media_pb2.Image
 
+    @property
+    def size_bytes(self) -> int:
+        """What it holds of memory."""
+        return self.rgb.nbytes + self.message.ByteSize()
+
+
+class FrameCache:
+    """The frames that were looked at last, of all sessions, within a budget; at least one."""
+
+    def __init__(self, most_bytes: int = _FRAME_BYTES) -> None:
+        self._most_bytes = most_bytes
+        self._held: OrderedDict[tuple[str, int], HeldFrame] = OrderedDict()
+        self._bytes = 0
+
+    def find(self, video_id: str, number: int) -> HeldFrame | None:
+        """A frame, if it is here."""
+        frame = self._held.get((video_id, number))
+        if frame is not None:
+            self._held.move_to_end((video_id, number))
+        return frame
+
+    def add(self, video_id: str, number: int, frame: HeldFrame) -> None:
+        """Keep a frame; those longest unused make room."""
+        before = self._held.pop((video_id, number), None)
+        self._bytes += frame.size_bytes - (before.size_bytes if before is not None else 0)
+        self._held[video_id, number] = frame
+        while self._bytes > self._most_bytes and len(self._held) > 1:
+            _, gone = self._held.popitem(last=False)
+            self._bytes -= gone.size_bytes
+
 
 @dataclass
 class HeldSession:
     """One session that somebody works on. Invariant: `lock` is held while it is changed."""
 
     session_id: str
+    frames: FrameCache
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    frames: OrderedDict[int, HeldFrame] = field(default_factory=OrderedDict)
-    """Those that were looked at last."""
     channel: grpc.aio.Channel | None = None
     """The replica that has seen these frames: it keeps what it made of them."""
     service: media_pb2.ServiceInfo | None = None
@@ -57,15 +86,13 @@ class HeldSession:
         Raises:
             ServiceError: NOT_FOUND, OUT_OF_RANGE, or DATA_LOSS (FRAME_DAMAGED).
         """
-        held = self.frames.get(number)
+        held = self.frames.find(video_id, number)
         if held is None:
             rgb = (await library.frame(video_id, number)).image
             quality = None if rgb.nbytes <= most_bytes - _ROOM_BYTES else _JPEG_QUALITY
             message = await asyncio.to_thread(wire.image_to_message, rgb, quality)
-            held = self.frames[number] = HeldFrame(rgb, message)
-            while len(self.frames) > _FRAMES_HELD:
-                self.frames.popitem(last=False)
-        self.frames.move_to_end(number)
+            held = HeldFrame(rgb, message)
+            self.frames.add(video_id, number, held)
         return held
 
 
@@ -76,6 +103,7 @@ class HeldSessions:
         self._idle_s = idle_s
         self._most = most
         self._held: OrderedDict[str, HeldSession] = OrderedDict()
+        self._frames = FrameCache()
 
     def __contains__(self, session_id: str) -> bool:
         return session_id in self._held
@@ -90,7 +118,7 @@ class HeldSessions:
         if held is None:
             self.sweep()
             self._make_room()
-            held = self._held[session_id] = HeldSession(session_id)
+            held = self._held[session_id] = HeldSession(session_id, self._frames)
         held.used_s = time.monotonic()
         self._held.move_to_end(session_id)
         return held

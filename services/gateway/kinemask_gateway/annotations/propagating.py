@@ -83,6 +83,8 @@ class Propagations:
         held = self._tools.held.wake(request.session_id)
         async with held.lock:
             await held.settled(_SETTLE_S)
+            if (same := self._same(request)) is not None:
+                return same  # it was begun while this waited
             holder = new_holder()
             async with self._tools.database.connection() as connection:
                 session = await records.get(connection, request.session_id, lock=True)
