@@ -129,6 +129,31 @@ def test_a_picture_without_a_face_leaves_nobody_behind(folder: Path) -> None:
     assert json.loads(listed.stdout)["people"] == []
 
 
+def test_a_folder_stands_for_its_pictures(folder: Path) -> None:
+    inside = folder / "of-alice"
+    inside.mkdir()
+    for name in ("alice-1.jpg", "alice-2.jpg", "nobody.jpg"):
+        (inside / name).write_bytes((folder / name).read_bytes())
+    (inside / "broken.jpg").write_bytes(b"no picture")
+    (inside / "notes.txt").write_text("not sent")
+    done = kinemask("faces", "enrol", "Folded", "of-alice", "-g", "folders", "--json")
+    assert done.exit_code == 0, done.stderr
+    told = [(Path(one["image"]).name, one["outcome"]) for one in json.loads(done.stdout)["images"]]
+    assert told == [
+        ("alice-1.jpg", "enrolled"),
+        ("alice-2.jpg", "enrolled"),
+        ("broken.jpg", "failed"),
+        ("nobody.jpg", "refused"),
+    ]
+
+
+def test_a_folder_without_pictures_is_said(folder: Path) -> None:
+    (folder / "empty").mkdir()
+    done = kinemask("faces", "enrol", "Folded", "empty")
+    assert done.exit_code == 2
+    assert "expected a folder with pictures" in done.stderr
+
+
 def test_enrolled_twice_is_one_person_and_a_duplicate(folder: Path) -> None:
     for outcome in ("enrolled", "refused"):
         line = ["faces", "enrol", "Twice", "alice-1.jpg", "-g", "twice", "--json"]

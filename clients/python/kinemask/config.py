@@ -121,6 +121,20 @@ class SegmentStage:
 
 
 @dataclass(frozen=True)
+class FaceVotes:
+    """How looks at a face over many frames become a name; what is 0 or None is the service's."""
+
+    min_votes: int = 0
+    """Votes a name needs: 1..100."""
+    min_share: float | None = None
+    """Share of the kept votes that it needs: 0..1."""
+    max_votes: int = 0
+    """Latest votes kept."""
+    recheck_every_n_frames: int = 0
+    """Frames after which a decided face is looked at again."""
+
+
+@dataclass(frozen=True)
 class FacesStage:
     """Gives faces names."""
 
@@ -130,6 +144,10 @@ class FacesStage:
     budget_ms: int = 0
     """What a frame may spend on names."""
     model: str = "auto"
+    min_margin: float | None = None
+    """Least lead of the best match over the runner-up: 0..2. None: the model's own."""
+    votes: FaceVotes | None = None
+    """When a name is decided."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from kinemask_chassis.batching import BatchOptions
 from kinemask_chassis.settings import ChassisSettings
 from pydantic import Field
 
-from kinemask_faces.engines.registry import ModelFiles
+from kinemask_faces.engines.registry import SFACE_FILE, ModelFiles
 
 
 class FacesSettings(ChassisSettings):
@@ -34,7 +34,11 @@ class FacesSettings(ChassisSettings):
     faces_yunet: Path | None = Field(
         default=None, description="File of YuNet's weights; by default the packaged ones."
     )
-    faces_sface: Path | None = Field(default=None, description="File of SFace's weights.")
+    faces_sface: Path | None = Field(
+        default=None,
+        description="File of SFace's weights; by default the one that `kinemask models pull sface` "
+        "has put into the models folder.",
+    )
     faces_scrfd: Path | None = Field(
         default=None, description="File of SCRFD's weights (non-commercial use only)."
     )
@@ -91,7 +95,7 @@ class FacesSettings(ChassisSettings):
         trusted = (part.strip().lower() for part in self.faces_trusted_sha256s.split(","))
         return ModelFiles(
             yunet=self.faces_yunet,
-            sface=self.faces_sface,
+            sface=self.faces_sface or _pulled(self.data_dir / "models" / SFACE_FILE),
             scrfd=self.faces_scrfd,
             arcface=self.faces_arcface,
             accept_noncommercial_licence=self.faces_accept_noncommercial_licence,
@@ -107,3 +111,8 @@ class FacesSettings(ChassisSettings):
             max_delay_ms=self.faces_max_delay_ms,
             max_queue=self.faces_max_queue,
         )
+
+
+def _pulled(path: Path) -> Path | None:
+    """A file of the models folder, if it is there."""
+    return path if path.is_file() else None

@@ -57,10 +57,7 @@ def pull(name: Name, debug: Debug = False) -> int:
     store, known = _store(), _known(name)
     fetched = fetch(store, known)
     say(f"{name} {'is now' if fetched else 'was already'} in {store.folder(known)}")
-    if known.setting:
-        (file,) = known.sha256s
-        say(f"  to use it: export {known.setting}={store.folder(known) / file}")
-    elif fetched:
+    if fetched:
         say("  services find it when they start")
     return OK
 

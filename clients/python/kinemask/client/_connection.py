@@ -51,6 +51,8 @@ class StreamKind(Generic[AnswerT]):
     result: Callable[[Any], AnswerT]
     """From the `result` message."""
     failed: MakeFailed[AnswerT]
+    first_edit_id: int = 1
+    """Edits are counted from here on."""
 
 
 class Connection:

@@ -13,6 +13,7 @@ from kinemask import config, types, wire
 from kinemask.v1 import (
     captioner_pb2,
     detector_pb2,
+    faces_pb2,
     live_pb2,
     media_pb2,
     segmenter_pb2,
@@ -177,6 +178,18 @@ def _faces_stage(stage: config.FacesStage) -> live_pb2.FacesStage:
         threshold=stage.threshold,
         budget_ms=stage.budget_ms,
         model=stage.model,
+        min_margin=stage.min_margin,
+        votes=None if stage.votes is None else face_votes(stage.votes),
+    )
+
+
+def face_votes(votes: config.FaceVotes) -> faces_pb2.VoteOptions:
+    """How votes become a name."""
+    return faces_pb2.VoteOptions(
+        min_votes=votes.min_votes,
+        min_share=votes.min_share,
+        max_votes=votes.max_votes,
+        recheck_every_n_frames=votes.recheck_every_n_frames,
     )
 
 

@@ -66,7 +66,7 @@ class StreamCore(Generic[AnswerT]):
         self._recovery = Recovery(self._options.resume_timeout_s)
         self._signal = Signal()
         self._inbox = Inbox(kind, self._ledger, context.request_id)
-        self._next_edit_id = 1
+        self._next_edit_id = kind.first_edit_id
         self._task: asyncio.Task[None] | None = None
         self._finishing = False
         self._over = False
@@ -100,7 +100,8 @@ class StreamCore(Generic[AnswerT]):
         frame.frame_id = last + 1 if frame_id is None else frame_id
         if frame.frame_id <= last:
             raise ValueError(f"frame_id: expected more than {last}, found {frame.frame_id}")
-        frame.capture_time_us = capture_time_us
+        if "capture_time_us" in frame.DESCRIPTOR.fields_by_name:  # a face to enrol has none
+            frame.capture_time_us = capture_time_us
         request = self._kind.request(frame=frame)
         self._ledger.add_frame(FrameEntry(frame.frame_id, capture_time_us, request))
         self._inbox.tell_dropped()

@@ -339,7 +339,7 @@ class Client:
         """Faces, and galleries of people."""
         from kinemask.faces import Faces
 
-        return Faces(self._stored_calls())
+        return Faces(self._stored_calls(), self._streams.faces)
 
     def _stored_calls(self) -> Calls:
         from kinemask.stored._calls import Calls

@@ -8,12 +8,16 @@ print([face.name for face in picture.faces])
 
 from kinemask.faces._aio import AsyncFaces
 from kinemask.faces._api import Faces
+from kinemask.faces._streams import AsyncEnrolStream, AsyncRecogniseStream
+from kinemask.faces._sync_streams import EnrolStream, RecogniseStream
 from kinemask.faces.types import (
+    EnrolAnswer,
     Enrolled,
     Face,
     FaceInPicture,
     FaceMatch,
     FaceQuality,
+    FaceRegion,
     FaceSample,
     FacesInImage,
     Gallery,
@@ -22,6 +26,8 @@ from kinemask.faces.types import (
     Person,
     PersonAction,
     RecognisedFace,
+    RecognisedFrame,
+    RecognisedTrack,
     Recognition,
     ReembedProgress,
     Rejection,
@@ -30,12 +36,17 @@ from kinemask.faces.types import (
 )
 
 __all__ = [
+    "AsyncEnrolStream",
     "AsyncFaces",
+    "AsyncRecogniseStream",
+    "EnrolAnswer",
+    "EnrolStream",
     "Enrolled",
     "Face",
     "FaceInPicture",
     "FaceMatch",
     "FaceQuality",
+    "FaceRegion",
     "FaceSample",
     "Faces",
     "FacesInImage",
@@ -44,7 +55,10 @@ __all__ = [
     "Merge",
     "Person",
     "PersonAction",
+    "RecogniseStream",
     "RecognisedFace",
+    "RecognisedFrame",
+    "RecognisedTrack",
     "Recognition",
     "ReembedProgress",
     "Rejection",

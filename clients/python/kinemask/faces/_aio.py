@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import grpc
 from google.protobuf.message import Message
 
+from kinemask import config
 from kinemask.client._calls import Operation, ResultT, Settings
+from kinemask.client._connection import StreamCall
+from kinemask.client._stream import StreamContext
 from kinemask.errors import from_grpc
-from kinemask.faces import _decode, _operations, types
+from kinemask.faces import _decode, _operations, _streams, types
 from kinemask.faces._operations import FaceLike
+from kinemask.faces._streams import AsyncEnrolStream, AsyncRecogniseStream
 from kinemask.v1 import faces_pb2 as pb
 from kinemask.v1.faces_pb2_grpc import FacesServiceStub
 
@@ -316,6 +320,76 @@ class AsyncFaces:
             await asyncio.to_thread(_operations.recognise, images, self._jpeg_quality, options),
             timeout_s,
         )
+
+    def enrol_stream(
+        self,
+        gallery_id: str,
+        *,
+        create_people: bool = False,
+        options: config.StreamOptions | None = None,
+    ) -> AsyncEnrolStream:
+        """A stream that enrols any number of faces, not opened yet: `send` them, iterate answers.
+
+        What is answered as accepted is stored, also if the stream breaks off afterwards.
+
+        Args:
+            gallery_id: the gallery.
+            create_people: make people who are not there yet. Default: an error for their faces.
+            options: window and resumption; the policy is `block` or `reject`.
+        """
+        options = options or config.StreamOptions()
+        wanted = pb.EnrolStreamConfig(gallery_id=gallery_id, create_people=create_people)
+        context = self._context("EnrolStream", options)
+        kind = _streams.enrol_kind(wanted, options, context.request_id)
+        return AsyncEnrolStream(kind, context, self._jpeg_quality)
+
+    def recognise_stream(
+        self,
+        gallery_id: str,
+        *,
+        votes: config.FaceVotes | None = None,
+        threshold: float | None = None,
+        min_margin: float | None = None,
+        enrol_strangers: bool = False,
+        own_tracks: bool = False,
+        budget_ms: int = 0,
+        model: str = "auto",
+        options: config.StreamOptions | None = None,
+    ) -> AsyncRecogniseStream:
+        """A stream that names the faces of a video, not opened yet.
+
+        Args:
+            gallery_id: the gallery to look in.
+            votes: when a track's name is decided.
+            threshold: least similarity of a match, -1..1. Default: the model's own.
+            min_margin: least lead over the runner-up, 0..2.
+            enrol_strangers: enrol unknown faces under stable ids.
+            own_tracks: each frame comes with the caller's tracks; else the service makes them.
+            budget_ms: what a frame may spend on faces; 0: no limit.
+            model: the model's name. Default: the gallery's default model.
+            options: window, policy and resumption.
+        """
+        options = options or config.StreamOptions()
+        look = _operations.recognise_options(
+            gallery_id, threshold, min_margin, enrol_strangers, False, False, model
+        )
+        wanted = _streams.recognise_config(look, votes, own_tracks, budget_ms)
+        context = self._context("RecogniseStream", options)
+        kind = _streams.recognise_kind(wanted, options, context.request_id)
+        return AsyncRecogniseStream(kind, context, self._jpeg_quality)
+
+    def _context(self, method: str, options: config.StreamOptions) -> StreamContext:
+        settings = self._calls.settings
+        request_id = settings.new_request_id()
+        metadata = settings.call_metadata(request_id)
+
+        def connect() -> StreamCall:
+            call: StreamCall = getattr(FacesServiceStub(self._calls.channel()), method)(
+                metadata=metadata
+            )
+            return call
+
+        return StreamContext(connect, options, request_id, settings.timeout_s)
 
     async def reject(
         self, gallery_id: str, person_id: str, face: FaceLike | types.FaceSample

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from google.protobuf.message import Message
 
+from kinemask import config
 from kinemask.client._calls import Operation, ResultT
+from kinemask.client._loop import shared_loop
 from kinemask.faces import _decode, _operations, types
+from kinemask.faces._aio import AsyncFaces
 from kinemask.faces._operations import FaceLike
+from kinemask.faces._sync_streams import EnrolStream, RecogniseStream
 from kinemask.v1 import faces_pb2 as pb
 from kinemask.v1.faces_pb2_grpc import FacesServiceStub
 
@@ -28,8 +32,10 @@ class Faces:
     KinemaskError. What changes something may be tried again: each call carries an id.
     """
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Calls, streams: AsyncFaces) -> None:
+        """`streams`: of a client whose channel is the process's loop thread's."""
         self._calls = calls
+        self._streams = streams
         self._jpeg_quality = calls.settings.jpeg_quality
 
     # --- pictures alone
@@ -265,6 +271,66 @@ class Faces:
             model,
         )
         return self._run(_operations.recognise(images, self._jpeg_quality, options), timeout_s)
+
+    def enrol_stream(
+        self,
+        gallery_id: str,
+        *,
+        create_people: bool = False,
+        options: config.StreamOptions | None = None,
+    ) -> EnrolStream:
+        """A stream that enrols any number of faces, not opened yet: `send` them, iterate answers.
+
+        What is answered as accepted is stored, also if the stream breaks off afterwards.
+
+        Args:
+            gallery_id: the gallery.
+            create_people: make people who are not there yet. Default: an error for their faces.
+            options: window and resumption; the policy is `block` or `reject`.
+        """
+        stream = self._streams.enrol_stream(
+            gallery_id, create_people=create_people, options=options
+        )
+        return EnrolStream(shared_loop(), stream)
+
+    def recognise_stream(
+        self,
+        gallery_id: str,
+        *,
+        votes: config.FaceVotes | None = None,
+        threshold: float | None = None,
+        min_margin: float | None = None,
+        enrol_strangers: bool = False,
+        own_tracks: bool = False,
+        budget_ms: int = 0,
+        model: str = "auto",
+        options: config.StreamOptions | None = None,
+    ) -> RecogniseStream:
+        """A stream that names the faces of a video, not opened yet.
+
+        Args:
+            gallery_id: the gallery to look in.
+            votes: when a track's name is decided.
+            threshold: least similarity of a match, -1..1. Default: the model's own.
+            min_margin: least lead over the runner-up, 0..2.
+            enrol_strangers: enrol unknown faces under stable ids.
+            own_tracks: each frame comes with the caller's tracks; else the service makes them.
+            budget_ms: what a frame may spend on faces; 0: no limit.
+            model: the model's name. Default: the gallery's default model.
+            options: window, policy and resumption.
+        """
+        stream = self._streams.recognise_stream(
+            gallery_id,
+            votes=votes,
+            threshold=threshold,
+            min_margin=min_margin,
+            enrol_strangers=enrol_strangers,
+            own_tracks=own_tracks,
+            budget_ms=budget_ms,
+            model=model,
+            options=options,
+        )
+        return RecogniseStream(shared_loop(), stream)
 
     def reject(
         self, gallery_id: str, person_id: str, face: FaceLike | types.FaceSample

@@ -114,6 +114,42 @@ def recognition(
     )
 
 
+def enrol_answer(message: faces_pb2.EnrolStreamResult, request_id: str) -> types.EnrolAnswer:
+    return types.EnrolAnswer(
+        frame_id=message.frame_id,
+        timing=_decode.timing(message.timing),
+        enrolled=enrolled(message.outcome, request_id),
+    )
+
+
+def recognised_frame(
+    message: faces_pb2.RecogniseStreamResult, request_id: str
+) -> types.RecognisedFrame:
+    degraded = message.degraded if message.HasField("degraded") else None
+    return types.RecognisedFrame(
+        frame_id=message.frame_id,
+        capture_time_us=message.capture_time_us,
+        timing=_decode.timing(message.timing),
+        tracks=tuple(map(_track, message.tracks)),
+        width=message.width,
+        height=message.height,
+        degraded=None if degraded is None else _decode.failure(degraded, request_id),
+    )
+
+
+def _track(message: faces_pb2.RecognisedTrack) -> types.RecognisedTrack:
+    return types.RecognisedTrack(
+        track_id=message.track_id,
+        box=_decode.box(message.box),
+        decision=_decision(message.decision),
+        best=_match(message.best) if message.HasField("best") else None,
+        votes=message.votes,
+        total_votes=message.total_votes,
+        observation=recognised(message.observation) if message.HasField("observation") else None,
+        deferred=message.deferred,
+    )
+
+
 def rejection(message: faces_pb2.Rejection) -> types.Rejection:
     return types.Rejection(
         rejection_id=message.rejection_id,
@@ -141,10 +177,9 @@ def progress(message: faces_pb2.ReembedGalleryResponse) -> types.ReembedProgress
 
 
 def recognised(message: faces_pb2.RecognisedFace) -> types.RecognisedFace:
-    name = faces_pb2.FaceDecision.Name(message.decision)
     return types.RecognisedFace(
         face=face(message.face),
-        decision=cast(types.DecisionName, _word(name, "FACE_DECISION_")),
+        decision=_decision(message.decision),
         best=_match(message.best) if message.HasField("best") else None,
         runner_up=_match(message.runner_up) if message.HasField("runner_up") else None,
         margin=message.margin if message.HasField("margin") else None,
@@ -199,3 +234,7 @@ def _word(name: str, prefix: str) -> str:
 
 def _time(message: timestamp_pb2.Timestamp) -> datetime:
     return message.ToDatetime(tzinfo=UTC)
+
+
+def _decision(value: faces_pb2.FaceDecision.ValueType) -> types.DecisionName:
+    return cast(types.DecisionName, _word(faces_pb2.FaceDecision.Name(value), "FACE_DECISION_"))

@@ -359,7 +359,7 @@ def source(face: FaceLike, jpeg_quality: int | None) -> pb.FaceSource:
         return pb.FaceSource(image=_encode.image(face, jpeg_quality))
     image = _encode.image(cast("ImageLike", face.image), jpeg_quality)
     choice = pb.FACE_CHOICE_ONLY if face.only else pb.FACE_CHOICE_LARGEST
-    return pb.FaceSource(image=image, box=_box(face.box), choice=choice)
+    return pb.FaceSource(image=image, box=box(face.box), choice=choice)
 
 
 def struct(metadata: Mapping[str, object] | None) -> struct_pb2.Struct:
@@ -372,7 +372,7 @@ def new_id() -> str:
     return uuid.uuid4().hex
 
 
-def _box(box: BoxXyxy | None) -> media_pb2.Box | None:
+def box(box: BoxXyxy | None) -> media_pb2.Box | None:
     if box is None:
         return None
     x_min, y_min, x_max, y_max = box

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from kinemask.errors import KinemaskError
+from kinemask.results import FrameAnswer
 from kinemask.types import Box, PointXy, ServiceInfo
 
 DecisionName = Literal["undecided", "known", "unknown", "stranger", "too poor"]
@@ -227,6 +228,57 @@ class Recognition:
     """That held."""
     error: KinemaskError | None
     """Why the picture could not be worked on."""
+
+
+@dataclass(frozen=True)
+class EnrolAnswer(FrameAnswer):
+    """What became of one face of an enrolment stream; `error` if it could not be worked on."""
+
+    enrolled: Enrolled | None = None
+    """If it was accepted, it is stored."""
+
+
+@dataclass(frozen=True)
+class RecognisedTrack:
+    """One face over time, on one frame."""
+
+    track_id: int
+    box: Box
+    decision: DecisionName
+    """What the votes of its frames say so far."""
+    best: FaceMatch | None
+    """The person most votes are for."""
+    votes: int
+    """Votes kept for that person."""
+    total_votes: int
+    observation: RecognisedFace | None
+    """What this frame alone says; None if it was not looked at, or shows no face."""
+    deferred: bool
+    """True if it was left for a later frame because the budget was spent."""
+
+
+@dataclass(frozen=True)
+class RecognisedFrame(FrameAnswer):
+    """The names on one frame of a video."""
+
+    tracks: tuple[RecognisedTrack, ...] = ()
+    """Ascending by id."""
+    width: int = 0
+    height: int = 0
+    degraded: KinemaskError | None = None
+    """What is missing from this frame, such as names while the database is away."""
+
+
+@dataclass(frozen=True)
+class FaceRegion:
+    """Where a track of the caller's own is on a frame."""
+
+    track_id: int
+    """From 1; never reused within the stream."""
+    box: tuple[float, float, float, float]
+    """xyxy pixels."""
+    is_person: bool = False
+    """True: the face is to be found in it; False: it is the face."""
 
 
 @dataclass(frozen=True)

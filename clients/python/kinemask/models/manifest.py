@@ -21,8 +21,6 @@ class KnownModel:
     sha256s: Mapping[str, str] = field(default_factory=dict)
     """Its files and what they have to be. Empty: a folder as `save_pretrained` writes it, whose
     commit and hashes are recorded when it is first pulled and held to afterwards."""
-    setting: str = ""
-    """The variable that has to name its file; empty: the service finds it by itself."""
 
     @property
     def service(self) -> str:
@@ -98,7 +96,6 @@ KNOWN = (
                 "0ba9fbfa01b5270c96627c4ef784da859931e02f04419c829e83484087c34e79"
             )
         },
-        setting="KINEMASK_FACES_SFACE",
     ),
 )
 

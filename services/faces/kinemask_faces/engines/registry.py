@@ -17,6 +17,8 @@ from kinemask_faces.engines.scrfd import SCRFD_SHA256S, Scrfd
 from kinemask_faces.engines.yunet import YUNET_SHA256S, YuNet, packaged_yunet
 
 AUTO = "auto"
+SFACE_FILE = Path("sface", "face_recognition_sface_2021dec.onnx")
+"""Where `kinemask models pull sface` puts its weights, within the models folder."""
 DLIB, YUNET_SFACE, SCRFD_ARCFACE = "dlib", "yunet-sface", "scrfd-arcface"
 
 
@@ -117,7 +119,10 @@ def load_models(files: ModelFiles) -> FaceModels:
 def _missing(files: ModelFiles) -> list[Missing]:
     found = []
     if files.sface is None:
-        how = "KINEMASK_FACES_SFACE must name the file of SFace's weights"
+        how = (
+            "fetch SFace's weights with `kinemask models pull sface`, or let KINEMASK_FACES_SFACE "
+            "name their file"
+        )
         found.append(Missing(YUNET_SFACE, "WEIGHTS_MISSING", how))
     if files.scrfd is None or files.arcface is None:
         how = "KINEMASK_FACES_SCRFD and KINEMASK_FACES_ARCFACE must name their weights' files"

@@ -47,13 +47,14 @@ def enrol(
 
     kinemask faces enrol "Alice" alice-1.jpg alice-2.jpg
 
-    Whoever is not known yet is made, and so is the gallery.
+    Whoever is not known yet is made, and so is the gallery. A folder stands for all pictures in it.
 
     Exit codes: 0 a face is known now, 1 failed, 2 cannot be done as asked, 3 no picture would do.
     """
-    from kinemask.cli.faces.enrolling import Enrolment
+    from kinemask.cli.faces.enrolling import Enrolment, pictures_of
     from kinemask.cli.faces.server import faces_gateway
 
+    images = pictures_of(images)
     _check_files(images)
     if not name.strip():
         raise usage_error("expected a name, got nothing", 'kinemask faces enrol "Alice" alice.jpg')
