@@ -28,6 +28,8 @@ _MOST_MISFIT = 12.0
 """Robust difference of lightness above which what was found is something else."""
 _STIFF = 0.02
 """How much growth and turn are held back, as part of what the pixels say of them."""
+_GOOD_MISFIT = 4.0
+"""What is left of quiet video's noise: no other pose would be better."""
 _PACE_RATE = 0.3
 _BEYOND = -1000.0
 
@@ -88,14 +90,18 @@ def _share_in_sight(template: Template) -> float:
 
 
 def align(template: Template, lightness: Floats, starts: Sequence[Pose]) -> Fit:
-    """The best pose found from any of the starts.
+    """The best pose found from any of the starts; the first good one saves the others' time.
 
     Args:
         lightness: `(H, W)` of the whole frame, 0..255.
         starts: at least one; the first is kept where too little is in sight.
     """
-    fits = [_align_from(template, lightness, start) for start in starts]
-    return min(fits, key=lambda fit: fit.misfit)
+    best = _align_from(template, lightness, starts[0])
+    for start in starts[1:]:
+        if best.misfit <= _GOOD_MISFIT:
+            break
+        best = min(best, _align_from(template, lightness, start), key=lambda fit: fit.misfit)
+    return best
 
 
 def _align_from(template: Template, lightness: Floats, start: Pose) -> Fit:
