@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kinemask_gateway.annotations.asking import Asking
 from kinemask_gateway.annotations.calls import SegmenterCalls
 from kinemask_gateway.annotations.editing import Editor
 from kinemask_gateway.annotations.held import HeldSessions
@@ -13,6 +14,7 @@ from kinemask_gateway.annotations.prompting import Prompting
 from kinemask_gateway.annotations.propagating import Propagations
 from kinemask_gateway.annotations.reading import Reading
 from kinemask_gateway.annotations.release import SessionRelease
+from kinemask_gateway.annotations.retracting import Retracting
 from kinemask_gateway.annotations.running import Tools
 from kinemask_gateway.annotations.sessions import Sessions
 from kinemask_gateway.downstream import Downstream
@@ -27,6 +29,7 @@ class Rooms:
     held: HeldSessions
     sessions: Sessions
     prompting: Prompting
+    retracting: Retracting
     objects: Objects
     reading: Reading
     propagations: Propagations
@@ -43,11 +46,13 @@ class Rooms:
         sessions = Sessions(database, library.store, held, masks, calls)
         editor = Editor(database, held, masks)
         most = settings.max_message_bytes
+        asking = Asking(database, library, calls, most)
         parts.deletion.before_delete(SessionRelease(held, settings.session_idle_s))
         return cls(
             held,
             sessions,
-            Prompting(database, library, editor, masks, calls, most),
+            Prompting(editor, masks, asking),
+            Retracting(library, editor, masks, asking),
             Objects(database, editor, masks),
             Reading(database, library, sessions, masks, most),
             Propagations(Tools(database, library, masks, calls, held, parts.leaving, most)),

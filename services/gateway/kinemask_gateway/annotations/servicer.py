@@ -55,12 +55,12 @@ class AnnotationServicer(annotations_pb2_grpc.AnnotationServiceServicer):
     async def ClearPrompts(
         self, request: pb.ClearPromptsRequest, context: Any
     ) -> pb.ClearPromptsResponse:
-        return await self._rooms.prompting.clear(request)
+        return await self._rooms.retracting.clear(request)
 
     async def RemovePrompts(
         self, request: pb.RemovePromptsRequest, context: Any
     ) -> pb.RemovePromptsResponse:
-        return await self._rooms.prompting.remove(request)
+        return await self._rooms.retracting.remove(request)
 
     async def ListPrompts(
         self, request: pb.ListPromptsRequest, context: Any
