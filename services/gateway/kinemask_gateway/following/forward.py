@@ -126,7 +126,8 @@ class ForwardPass:
         if verdict is not None:
             hints = doubtful(self._objects(done), verdict.found, state.size)
             ids = {hint.object_id for hint in hints}
-            state.sightings.add_round(frame_id, verdict.found, verdict.missed_ids, ids)
+            again = {object_id for object_id, _ in verdict.prompts} - set(verdict.new_ids)
+            state.sightings.add_round(frame_id, verdict.found, verdict.missed_ids, ids, again)
         if verdict is not None and verdict.left_out:
             extend(state.crowded, frame_id, frame_id, f"{verdict.left_out} left out")
         elif not done.detected and state.crowded and state.crowded[-1].last == frame_id - 1:

@@ -31,11 +31,13 @@ class Sightings:
         found: Iterable[int],
         missed: Iterable[int],
         doubtful: Collection[int] = (),
+        drifted: Collection[int] = (),
     ) -> None:
         """Note what a round found and missed.
 
         `doubtful`: those found whose mask disagrees with their detection: neither before nor
-        after it is known where the mask went wrong.
+        after it is known where the mask went wrong. `drifted`: those whose mask disagreed until
+        they were prompted again: before it is not known.
         """
         for object_id in missed:
             begin = self.found_at.get(object_id)
@@ -51,10 +53,16 @@ class Sightings:
             begin = self.found_at.get(object_id, frame) + 1
             if spans and spans[-1][0] == begin:
                 spans[-1][1] = frame - 1
-            elif begin < frame and (object_id in doubtful or object_id in self.doubted):
+            elif begin < frame and self._unsure_since(object_id, doubtful, drifted):
                 self.missed.setdefault(object_id, []).append([begin, frame - 1])
             self.found_at[object_id] = frame
             (self.doubted.add if object_id in doubtful else self.doubted.discard)(object_id)
+
+    def _unsure_since(
+        self, object_id: int, doubtful: Collection[int], drifted: Collection[int]
+    ) -> bool:
+        """Whether its mask cannot be trusted since the last round that found it."""
+        return object_id in doubtful or object_id in drifted or object_id in self.doubted
 
     def to_json(self) -> list[Any]:
         """For a checkpoint."""
