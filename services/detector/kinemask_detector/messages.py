@@ -152,10 +152,10 @@ def _unknown(
         for index, word in enumerate(asked)
         if word in error.unknown
     ]
-    first = _instead(error.unknown[0], error.known)
+    unknown = ", ".join(repr(word) for word in error.unknown[:5])
     return errors.ServiceError(
         grpc.StatusCode.INVALID_ARGUMENT,
-        f"{engine} cannot find {', '.join(repr(word) for word in error.unknown[:5])}: {first}",
+        f"{engine} finds {_findable(error.unknown[0], error.known)}; it cannot find {unknown}",
         reason="UNKNOWN_PROMPT" if error.field == "prompts" else "UNKNOWN_CLASS",
         violations=wrong[:20],
         metadata={"available": ", ".join(error.known)},
@@ -164,10 +164,12 @@ def _unknown(
 
 def _instead(word: str, known: Sequence[str]) -> str:
     """What was expected in place of the word."""
+    return f"expected one of {_findable(word, known)}; found {word!r}"
+
+
+def _findable(word: str, known: Sequence[str]) -> str:
+    """What comes near to the word; everything, where that is little."""
     near = near_labels(word, known)
     if len(near) == len(known):
-        return f"expected one of {', '.join(known)}, found {word!r}"
-    if near:
-        return f"expected one of its {len(known)} labels, such as {', '.join(near)}, found {word!r}"
-    some = ", ".join(known[:5])
-    return f"expected one of its {len(known)} labels ({some} ...), found {word!r}"
+        return ", ".join(known)
+    return f"{len(known)} labels, such as {', '.join(near or known[:5])}"
