@@ -18,6 +18,7 @@ from kinemask_chassis import errors
 from kinemask_gateway.annotations import lease, records, saying
 from kinemask_gateway.annotations import messages as say
 from kinemask_gateway.annotations.calls import SegmenterCalls
+from kinemask_gateway.annotations.followers import Followers
 from kinemask_gateway.annotations.held import HeldSessions
 from kinemask_gateway.annotations.lease import Life
 from kinemask_gateway.annotations.masks import MaskStore
@@ -37,7 +38,6 @@ _LOOK_EVERY_S = 0.25
 _STORE_EVERY_S = 0.4
 _MOST_UNSTORED = 64
 _TELL_EVERY_S = 0.9
-_QUEUED_ANSWERS = 64
 
 _log = structlog.get_logger(__name__)
 
@@ -87,9 +87,8 @@ class Running:
         self._walk: Walk | None = None
         self._times: FrameSource | None = None
         self._why: errors.ServiceError | None = None
-        self._followers: set[asyncio.Queue[pb.PropagateResponse]] = set()
+        self._followers = Followers()
         self._last: pb.PropagateResponse | Exception = _lost()
-        self._ended = asyncio.Event()
         self.task = asyncio.create_task(self._run())
 
     async def follow(self) -> AsyncGenerator[pb.PropagateResponse, None]:
@@ -98,19 +97,15 @@ class Running:
         Raises:
             ServiceError: as Propagate.
         """
-        queue: asyncio.Queue[pb.PropagateResponse] = asyncio.Queue(_QUEUED_ANSWERS)
-        self._followers.add(queue)
         try:
-            while (answer := await self._next(queue)) is not None:
-                yield answer
+            async with aclosing(self._followers.listen()) as told:
+                async for answer in told:
+                    yield answer
             if isinstance(self._last, Exception):
                 raise self._last
             yield self._last
         finally:
-            self._followers.discard(queue)
-            while not queue.empty():  # whoever waits for room in it goes on
-                queue.get_nowait()
-            if not self._followers and not self.task.done():
+            if not self._followers.count and not self.task.done():
                 self.stop(errors.ServiceError(grpc.StatusCode.CANCELLED, "left", reason="LEFT"))
 
     def stop(self, why: errors.ServiceError) -> None:
@@ -120,19 +115,6 @@ class Running:
             if (held := self._tools.held.find(self._session.session_id)) is not None:
                 held.ending = self.task
             self.task.cancel()
-
-    async def _next(
-        self, queue: asyncio.Queue[pb.PropagateResponse]
-    ) -> pb.PropagateResponse | None:
-        """What is told next; None once all but the end has been told."""
-        getting = asyncio.ensure_future(queue.get())
-        ending = asyncio.ensure_future(self._ended.wait())
-        try:
-            await asyncio.wait((getting, ending), return_when=asyncio.FIRST_COMPLETED)
-            return getting.result() if getting.done() else None
-        finally:
-            getting.cancel()
-            ending.cancel()
 
     # --- the work
 
@@ -152,7 +134,7 @@ class Running:
                 self._why = self._why or errors.aborted("it has failed", reason="FAILED")
                 await self._let_go()
         finally:
-            self._ended.set()
+            self._followers.end()
 
     async def _work(self) -> pb.PropagateResponse:
         session, stopped = self._session, threading.Event()
@@ -289,7 +271,7 @@ class Running:
                 return self.stop(errors.ServiceError(code, what, reason="PROPAGATION_CANCELLED"))
             if life is Life.LOST:
                 return self.stop(_lost())
-            if time.monotonic() - self._told_s > _TELL_EVERY_S and not self._full():
+            if time.monotonic() - self._told_s > _TELL_EVERY_S and not self._followers.full:
                 await self._tell(self.done_frames, None)
 
     # --- telling
@@ -303,11 +285,7 @@ class Running:
             message.service.CopyFrom(self._walk.service)
             self._service_told = True
         self._told_s = time.monotonic()
-        for queue in list(self._followers):
-            if self._why is None:
-                await queue.put(message)
-            elif not queue.full():  # it ends: nobody is waited for
-                queue.put_nowait(message)
+        await self._followers.tell(message, wait=self._why is None)
 
     def _message(self, done_frames: int) -> pb.PropagateResponse:
         return pb.PropagateResponse(
@@ -329,9 +307,6 @@ class Running:
             _entries(walked), self._session.size, self.request.mask_encoding
         )
         return say.frame_message(number, time_us, objects, stale=False)
-
-    def _full(self) -> bool:
-        return any(queue.full() for queue in self._followers)
 
 
 async def _next_of(walking: AsyncGenerator[Walked, None]) -> Walked | None:
