@@ -121,6 +121,10 @@ class ForwardPass:
         if failed is not None:
             extend(state.degraded, frame_id, frame_id, failed.message)
         state.detected_frames += done.detected
+        cut = result is not None and result.scene_cut
+        if cut:
+            self._end_shot(state, frame_id - 1)
+            state.cuts.append(frame_id)
         verdict = done.verdict
         hints: list[TrackedObject] = []
         if verdict is not None:
@@ -132,10 +136,11 @@ class ForwardPass:
             extend(state.crowded, frame_id, frame_id, f"{verdict.left_out} left out")
         elif not done.detected and state.crowded and state.crowded[-1].last == frame_id - 1:
             state.crowded[-1].last = frame_id  # until a detector looks again
-        cut = result is not None and result.scene_cut
-        if cut:
-            state.cuts.append(frame_id)
         await writer.add(self._tracked(done, hints, cut))
+
+    def _end_shot(self, state: TrackState, last: int) -> None:
+        first = state.cuts[-1] if state.cuts else self._spec.range.first_frame_index
+        state.sightings.end_shot(first, last)
 
     def _objects(self, done: Followed) -> list[TrackedObject]:
         found = done.result.objects if done.result is not None else ()
@@ -163,6 +168,8 @@ class ForwardPass:
         if handler.state_lost:
             raise StageLostError("a replica was lost while its state was taken")
         await writer.flush()
+        if end == self._last:
+            self._end_shot(state, end)
         state.forward, state.next_frame = writer.entries, end + 1
         done = end + 1 - self._spec.range.first_frame_index
         await self._context.save_checkpoint(state.to_bytes(), frames=done)

@@ -15,7 +15,7 @@ class Sightings:
     """For each object, the frames on which it may have been somewhere else than its mask.
 
     These lie between the last round that found it and the next one that does, if one between them
-    did not. Grows with how often objects were missed, not with frames.
+    did not, or if the shot ends before. Grows with how often objects were missed, not with frames.
     """
 
     found_at: dict[int, int] = field(default_factory=dict)
@@ -57,6 +57,17 @@ class Sightings:
                 self.missed.setdefault(object_id, []).append([begin, frame - 1])
             self.found_at[object_id] = frame
             (self.doubted.add if object_id in doubtful else self.doubted.discard)(object_id)
+
+    def end_shot(self, first: int, last: int) -> None:
+        """No round after `last` can confirm where things were since one found them there.
+
+        `first`: the shot's first frame.
+        """
+        for object_id, found_at in self.found_at.items():
+            spans = self.missed.get(object_id, [])
+            told = bool(spans) and spans[-1][0] == found_at + 1
+            if first <= found_at < last and not told:
+                self.missed.setdefault(object_id, []).append([found_at + 1, last])
 
     def _unsure_since(
         self, object_id: int, doubtful: Collection[int], drifted: Collection[int]
