@@ -29,6 +29,8 @@ async def obey(text: str, context: Context) -> StringValue:
         raise ValueError("the secret is xyzzy")
     if text == "forever":
         await asyncio.Event().wait()
+    if text == "write-late":
+        await write_late(context)
     if text == "abort":
         await context.abort(grpc.StatusCode.DATA_LOSS, "by hand")
     if text == "inner-cancel":
@@ -38,6 +40,17 @@ async def obey(text: str, context: Context) -> StringValue:
     if text == "context":
         text = f"{rpc_context.request_id()} {rpc_context.remaining_s()}"
     return StringValue(value=text)
+
+
+async def write_late(context: Context) -> None:
+    """Write to a client that has gone, as a handler does that has not heard of it yet."""
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        assert task is not None
+        task.uncancel()
+        await context.write(StringValue(value="late"))
 
 
 class Segmenter(segmenter_pb2_grpc.SegmenterServiceServicer):

@@ -215,6 +215,17 @@ async def test_a_cancelled_call_ends_its_handler(
     assert _handled(echo_service, "Unary", "CANCELLED") == 1
 
 
+async def test_writing_to_a_client_that_has_gone_is_no_fault(
+    echo_channel: Channel, echo_service: EchoService, echo_server: RunningServer
+) -> None:
+    call = down(echo_channel, "hello,write-late")
+    assert (await _first(call)).value == "hello"
+    call.cancel()
+    await echo_server.interceptor.wait_idle()
+    assert _handled(echo_service, "Down", "CANCELLED") == 1
+    assert _handled(echo_service, "Down", "INTERNAL") == 0
+
+
 async def test_a_client_that_does_not_read_is_let_go(
     echo_channel: Channel, echo_service: EchoService, echo_server: RunningServer
 ) -> None:

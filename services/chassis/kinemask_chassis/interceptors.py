@@ -157,6 +157,10 @@ class _Rpc:
         except grpc.aio.AbortError:
             self._code = _code_set_on(context)
             raise
+        except grpc.aio.InternalError:
+            # What was written reached nobody: the client has gone, or its deadline is over.
+            self._code = _why_cancelled()
+            raise grpc.aio.AbortError from None
         except Exception as error:  # noqa: BLE001 - all of them must become a status
             return None, self._failed(error)
 
