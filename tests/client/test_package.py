@@ -14,18 +14,16 @@ import pytest
 PROJECT = Path(kinemask.__file__).parent.parent / "pyproject.toml"
 
 PUBLIC = """
-AbortedError AlreadyExistsError AsyncClient AsyncLiveStream AsyncPendingEdit
-AsyncPropagation AsyncTrackStream
-AsyncVideoStream Box Caption CaptionOptions CaptionStage Client DataLossError
-DeadlineExceededError DetectStage Detection
-Detections EditAck Effect EffectStage EncodedMask EverythingOptions FacesStage
-FailedPreconditionError FieldViolation InternalError InvalidArgumentError KinemaskError LiveConfig
-LiveFrame LiveObject LiveStream ModelInfo NotFoundError ObjectMask ObjectName Observation
-PendingEdit PermissionDeniedError Prompt Propagation RequestCancelledError ResourceExhaustedError
-SegmentStage
-SegmentedFrame Segmentation ServiceInfo ServiceStatus Services StageReport StreamClosedError
-StreamEvent StreamFrame StreamInfo StreamOptions Timing TlsConfig TrackStage TrackState TrackStream
-TrackedBox TrackedFrame TrackerParameters UnauthenticatedError UnavailableError UnimplementedError
+AbortedError AlreadyExistsError AsyncClient AsyncLiveStream AsyncPendingEdit AsyncPropagation
+AsyncTrackStream AsyncVideoStream Box Caption CaptionOptions CaptionStage Client DataLossError
+DeadlineExceededError DetectStage Detection Detections EditAck Effect EffectStage EncodedMask
+EverythingOptions FaceVotes FacesStage FailedPreconditionError FieldViolation InternalError
+InvalidArgumentError KinemaskError LiveConfig LiveFrame LiveObject LiveStream ModelInfo
+NotFoundError ObjectMask ObjectName Observation PendingEdit PermissionDeniedError Prompt
+Propagation RequestCancelledError ResourceExhaustedError SegmentStage Segmentation SegmentedFrame
+ServiceInfo ServiceStatus Services StageReport StreamClosedError StreamEvent StreamFrame
+StreamInfo StreamOptions Timing TlsConfig TrackStage TrackState TrackStream TrackedBox
+TrackedFrame TrackerParameters UnauthenticatedError UnavailableError UnimplementedError
 VideoConfig VideoStream __version__
 """
 
