@@ -103,7 +103,7 @@ class PacedEngine:
     async def segment_image(
         self, image: Image, prompts: Sequence[Prompt], candidates: int
     ) -> ImageMasks:
-        raise NotImplementedError("the paced engine serves streams only")
+        raise NotImplementedError("no benchmark sends it pictures: the paced engine serves streams")
 
     async def segment_everything(
         self, image: Image, options: EverythingOptions

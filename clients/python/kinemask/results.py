@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar, overload
@@ -29,12 +30,12 @@ ItemT = TypeVar("ItemT")
 MaskT = TypeVar("MaskT", bound=ObjectMask)
 
 
-class Exportable:
-    """Whatever lists objects can be handed to other tools."""
+class Exportable(ABC):
+    """What lists objects can be handed to other tools."""
 
+    @abstractmethod
     def _rows(self) -> list[ExportRow]:
         """What there is to hand over; every result has its own."""
-        raise NotImplementedError
 
     def to_coco(
         self, image_id: int, class_ids: Mapping[str, int] | None = None
@@ -135,7 +136,7 @@ class Segmentation(Items[ObjectMask]):
 
 
 @dataclass(frozen=True)
-class FrameAnswer(Exportable):
+class FrameAnswer:
     """The one answer to one frame: a result, an error, or that it was skipped.
 
     Streams give exactly one for each frame sent, in order, whatever happened to it: so results
@@ -158,7 +159,7 @@ class FrameAnswer(Exportable):
 
 
 @dataclass(frozen=True)
-class MaskFrame(FrameAnswer, Generic[MaskT]):
+class MaskFrame(FrameAnswer, Exportable, Generic[MaskT]):
     """A frame's answer that lists masks, ascending by object id."""
 
     objects: tuple[MaskT, ...] = ()
@@ -228,7 +229,7 @@ class LiveFrame(MaskFrame[LiveObject]):
 
 
 @dataclass(frozen=True)
-class TrackedFrame(FrameAnswer):
+class TrackedFrame(FrameAnswer, Exportable):
     """A frame's answer from `track_boxes`."""
 
     tracks: tuple[TrackedBox, ...] = ()

@@ -169,7 +169,7 @@ def status_from_exception(exc: BaseException) -> Status:
         return exc.to_status()
     if isinstance(exc, grpc.aio.AioRpcError):
         return _downstream_status(exc)
-    if isinstance(exc, NotImplementedError):
+    if isinstance(exc, NotImplementedError):  # what generated servicers raise
         return unimplemented("this rpc is not implemented by this service").to_status()
     return _internal_status(exc)
 

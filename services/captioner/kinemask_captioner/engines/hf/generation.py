@@ -69,8 +69,8 @@ def _probabilities(pen: Pen, output: object) -> list[list[float]]:
     """Each token's probability given those before it, `(B, steps)`."""
     beams = getattr(output, "beam_indices", None)
     logarithms = pen.writer.compute_transition_scores(
-        output.sequences,  # type: ignore[attr-defined]  # as above
-        output.scores,  # type: ignore[attr-defined]  # as above
+        output.sequences,  # type: ignore[attr-defined]  # generate promises no type
+        output.scores,  # type: ignore[attr-defined]  # generate promises no type
         beams,
         # A beam search's scores are normalised already.
         normalize_logits=beams is None,

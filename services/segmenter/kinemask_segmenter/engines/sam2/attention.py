@@ -89,14 +89,15 @@ class FastAttention:
 
     def __call__(self, frames: Sequence[Encoded], tokens: Sequence[Tokens]) -> torch.Tensor:
         if frames[0].features[-1].is_cuda:
-            return self._together(frames, tokens)
+            return self.together(frames, tokens)
         # On a CPU a batch is only more memory to go through.
         seen = [self._one(frame, past) for frame, past in zip(frames, tokens, strict=True)]
         return torch.cat(seen, 1)
 
-    def _together(self, frames: Sequence[Encoded], tokens: Sequence[Tokens]) -> torch.Tensor:
+    def together(self, frames: Sequence[Encoded], tokens: Sequence[Tokens]) -> torch.Tensor:
+        """As a call, all in one batch: what suits a GPU."""
         turns = self._rotations(frames[0])
-        seen, queries = (torch.cat(each) for each in zip(*map(self._alone, frames), strict=True))
+        seen, queries = (torch.cat(each) for each in zip(*map(self.alone, frames), strict=True))
         memory = torch.cat([self._lowered(each.memory) for each in tokens])
         keyed = memory + torch.cat([self._lowered(each.positions) for each in tokens])
         rotated = memory.shape[1] - tokens[0].pointer_tokens
@@ -110,7 +111,7 @@ class FastAttention:
 
     def _one(self, frame: Encoded, past: Tokens) -> torch.Tensor:
         turns = self._rotations(frame)
-        seen, queries = self._alone(frame)
+        seen, queries = self.alone(frame)
         memory = self._lowered(past.memory)[0]
         keyed = memory + self._lowered(past.positions)[0]
         remembered = Remembered(memory, keyed, past.pointer_tokens, frame.sizes[-1])
@@ -130,7 +131,7 @@ class FastAttention:
         normed: torch.Tensor = self._module.norm(seen.float())
         return normed.transpose(0, 1)
 
-    def _alone(self, frame: Encoded) -> tuple[torch.Tensor, torch.Tensor]:
+    def alone(self, frame: Encoded) -> tuple[torch.Tensor, torch.Tensor]:
         """The first layer's self-attention and its queries: the frame's alone."""
         if not frame.attended:
             turns = self._rotations(frame)

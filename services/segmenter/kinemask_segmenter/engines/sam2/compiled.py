@@ -63,7 +63,7 @@ class _CompiledAttention:
 
     def __call__(self, frames: Sequence[Encoded], tokens: Sequence[Tokens]) -> torch.Tensor:
         for frame in frames:
-            self._inner._alone(frame)
+            self._inner.alone(frame)
         attended = [torch.cat(each) for each in zip(*(f.attended for f in frames), strict=True)]
         memory = torch.cat([each.memory.transpose(0, 1) for each in tokens])
         places = torch.cat([each.positions.transpose(0, 1) for each in tokens])
@@ -84,12 +84,12 @@ class CompiledForward:
         """
         self._eager = eager
         self._options = options or CompileOptions()
-        encoder, attention = eager._encoder, eager._attention
+        encoder, attention = eager.encoder, eager.attention
         if not isinstance(encoder, FastEncoder) or not isinstance(attention, FastAttention):
             raise ValueError("expected the tier fast: exact is compiled to other bits")
         model = _shallow(eager.model)
         # As they run on a GPU, whatever the device: on a CPU they would start threads.
-        encode, attend = encoder._encoded, attention._together
+        encode, attend = encoder.encoded, attention.together
         self._parts = [self._compile(_stacked(encode)), self._compile(_attending(attend))]
         for name in ("sam_mask_decoder", "memory_encoder"):
             part = self._compile(getattr(model, name))

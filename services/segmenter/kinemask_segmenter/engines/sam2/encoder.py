@@ -57,10 +57,11 @@ class FastEncoder:
     def __call__(self, pictures: torch.Tensor) -> list[Encoded]:
         """`(B, 3, S, S)` float32, normalised."""
         if pictures.is_cuda:
-            return self._encoded(pictures)
-        return [found for each in pictures for found in self._encoded(each[None])]
+            return self.encoded(pictures)
+        return [found for each in pictures for found in self.encoded(each[None])]
 
-    def _encoded(self, pictures: torch.Tensor) -> list[Encoded]:
+    def encoded(self, pictures: torch.Tensor) -> list[Encoded]:
+        """As a call, all in one batch: what suits a GPU."""
         levels = [
             linear(seen, *weights)
             for seen, weights in zip(self._hiera(pictures), self._levels, strict=True)

@@ -94,8 +94,8 @@ class Forward:
         """
         self.model = model
         self.batched = batched
-        self._attention = attention
-        self._encoder = encoder or self._encode
+        self.attention = attention
+        self.encoder = encoder or self._encode
         self._tokenizer = Tokenizer(model)
 
     @property
@@ -112,7 +112,7 @@ class Forward:
         """Features of pictures `(3, S, S)` float32, normalised."""
         groups = [images] if self.batched else [[image] for image in images]
         batches = [torch.stack(list(group)).to(self.device) for group in groups]
-        return [encoded for batch in batches for encoded in self._encoder(batch)]
+        return [encoded for batch in batches for encoded in self.encoder(batch)]
 
     @torch.inference_mode()
     def run(self, asks: Sequence[Ask], fill_hole_area_px: Sequence[int]) -> list[Output]:
@@ -212,7 +212,7 @@ class Forward:
             seen = features + self.model.no_mem_embed
         else:
             tokens = [self._tokenizer.tokens(past) for past in pasts if past is not None]
-            seen = self._attention([ask.frame for ask in asks], tokens)
+            seen = self.attention([ask.frame for ask in asks], tokens)
         batch, channels = len(asks), self.model.hidden_dim
         return seen.permute(1, 2, 0).view(batch, channels, *size)
 
