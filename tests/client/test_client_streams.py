@@ -115,6 +115,24 @@ async def test_errors_and_skips_take_their_frames_place(fakes: Fakes) -> None:
     assert answers[5].objects == ()
 
 
+async def test_a_skipped_range_may_go_over_frames_that_were_never_sent(fakes: Fakes) -> None:
+    fakes.streams.scripts = [Script(window=2, skip=(0, 3))]
+    options = kinemask.StreamOptions(policy="latest")
+    client = kinemask.AsyncClient(fakes.address)
+    async with client, client.live(options=options) as stream:
+        await stream.send(IMAGE)
+        await until(lambda: fakes.streams.read == 1)
+        for _ in range(3):  # nothing is written in between, and only two may wait
+            await stream.send(IMAGE)
+        await until(lambda: fakes.streams.read == 3)
+        await stream.send(IMAGE)
+        await stream.finish()
+        answers = [answer async for answer in stream]
+    assert fakes.streams.read == 4, "frame 1 was not dropped before it was sent"
+    assert ids(answers) == [0, 1, 2, 3, 4]
+    assert [answer.skipped for answer in answers] == [True] * 4 + [False]
+
+
 @pytest.mark.parametrize(
     "leave_after",
     [

@@ -10,7 +10,7 @@ from typing import Any, Generic
 
 from kinemask.client._connection import AnswerT, StreamKind
 from kinemask.client._decode import failure
-from kinemask.client._ledger import FrameEntry, Ledger, ProtocolError
+from kinemask.client._ledger import FrameEntry, Ledger, ProtocolError, State
 from kinemask.config import PolicyName
 from kinemask.errors import (
     AbortedError,
@@ -96,12 +96,11 @@ class Inbox(Generic[AnswerT]):
             if self._ledger.answer(message.result.frame_id) is not None:
                 self._answer(self._kind.result(message.result))
         elif kind == "error":
-            entry = self._ledger.answer(message.error.frame_id)
-            self._fail_frames([entry] if entry else [], message.error.status, skipped=False)
+            if (entry := self._ledger.answer(message.error.frame_id)) is not None:
+                error = self._reason(message.error.status)
+                self._answer(self._failed(entry, error, skipped=False))
         elif kind == "skipped":
-            run = message.skipped
-            entries = self._ledger.skip(run.first_frame_id, run.last_frame_id)
-            self._fail_frames(entries, run.status, skipped=True)
+            self._skip(message.skipped)
         elif kind == "edit":
             self._take_edit(message.edit)
         elif kind == "propagated":
@@ -113,19 +112,28 @@ class Inbox(Generic[AnswerT]):
     def tell_dropped(self) -> None:
         """Answer the frames that were never sent and whose turn it is."""
         for entry in self._ledger.take_dropped():
-            error = _drop_reason(self._ledger.policy)
-            self.answers.append(self._failed(entry, error, True))
+            self._drop(entry)
 
     def _answer(self, answer: AnswerT) -> None:
         self.news += 1
         self.answers.append(answer)
 
-    def _fail_frames(self, entries: list[FrameEntry], status: Any, *, skipped: bool) -> None:
-        error = failure(status, self._request_id) or InternalError("no reason was given")
-        for entry in entries:
-            self._answer(self._failed(entry, error, skipped))
+    def _skip(self, run: Any) -> None:
+        error = self._reason(run.status)
+        for entry in self._ledger.skip(run.first_frame_id, run.last_frame_id):
+            if entry.state is State.DROPPED:
+                self._drop(entry)
+            else:
+                self._answer(self._failed(entry, error, skipped=True))
 
-    def _failed(self, entry: FrameEntry, error: KinemaskError, skipped: bool) -> AnswerT:
+    def _drop(self, entry: FrameEntry) -> None:
+        error = _drop_reason(self._ledger.policy)
+        self.answers.append(self._failed(entry, error, skipped=True))
+
+    def _reason(self, status: Any) -> KinemaskError:
+        return failure(status, self._request_id) or InternalError("no reason was given")
+
+    def _failed(self, entry: FrameEntry, error: KinemaskError, *, skipped: bool) -> AnswerT:
         return self._kind.failed(
             frame_id=entry.frame_id,
             capture_time_us=entry.capture_time_us,

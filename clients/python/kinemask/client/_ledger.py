@@ -69,7 +69,9 @@ class Ledger:
     Invariants: `_untold` holds every frame whose caller has no answer, in frame order; `_log`
     everything that a restart would have to send, in the order it was handed over; `_outbox` what
     this connection has yet to write and `_sent` the frames it wrote and that are unanswered, both
-    in the order of `_log`. Under BLOCK `_untold` holds at most `window` frames.
+    in the order of `_log`. Under BLOCK `_untold` holds at most `window` frames. Under the others
+    `take_dropped` follows every `add_frame`, `answer` and `skip`: what is first in `_untold` then
+    is a frame that the server is to answer.
     """
 
     def __init__(self, policy: PolicyName, keep_frames: int) -> None:
@@ -184,6 +186,9 @@ class Ledger:
     def skip(self, first_frame_id: int, last_frame_id: int) -> list[FrameEntry]:
         """The server dropped a range. Returns its frames whose callers have no answer yet.
 
+        The server does not see the gaps that frames leave which were dropped before they were
+        sent: these are returned too, in their places; their state is DROPPED.
+
         Raises:
             ProtocolError: the range is not what was due.
         """
@@ -197,6 +202,7 @@ class Ledger:
         while self._sent and self._sent[0].frame_id <= last_frame_id:
             entry = self._sent.popleft()
             self._log.remove(entry)  # the state has not seen it: nothing is lost with it
+            skipped += self.take_dropped()  # those between this one and the one before
             if self._tell(entry):
                 skipped.append(entry)
         return skipped
@@ -209,9 +215,11 @@ class Ledger:
         return dropped
 
     def _tell(self, entry: FrameEntry) -> bool:
-        if not self._untold or self._untold[0] is not entry:
+        """False if its caller was told already, on an earlier connection."""
+        if not self._untold or entry.frame_id < self._untold[0].frame_id:
             return False
-        self._untold.popleft()
+        told = self._untold.popleft()
+        assert told is entry, f"frame {told.frame_id} would never be told"
         return True
 
     def settle_edit(self, edit_id: int, frame_id: int, applied: bool) -> bool:
