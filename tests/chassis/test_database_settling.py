@@ -98,25 +98,29 @@ async def test_a_commit_nobody_can_tell_of_is_said_to_be_so(
 
 async def test_transactions_that_wait_for_each_other_are_done_again(notes: Database) -> None:
     started = asyncio.Barrier(2)
-    attempts = 0
+    one_is_stored = asyncio.Event()
+    attempts: list[str] = []
 
     async def work(connection: Connection, first: str, second: str) -> None:
-        nonlocal attempts
-        attempts += 1
+        attempts.append(first)
+        if len(attempts) > 2:  # else it could collide with the same one once more
+            await one_is_stored.wait()
         await connection.execute(
             "INSERT INTO shop.notes VALUES (%s) ON CONFLICT DO NOTHING", (first,)
         )
-        if attempts <= 2:
+        if len(attempts) <= 2:
             await started.wait()
         await connection.execute(
             "INSERT INTO shop.notes VALUES (%s) ON CONFLICT DO NOTHING", (second,)
         )
 
-    await asyncio.gather(
-        notes.write(lambda connection: work(connection, "a", "b")),
-        notes.write(lambda connection: work(connection, "b", "a")),
-    )
-    assert attempts == 3
+    async def store(first: str, second: str) -> None:
+        await notes.write(lambda connection: work(connection, first, second))
+        one_is_stored.set()
+
+    await asyncio.gather(store("a", "b"), store("b", "a"))
+    assert sorted(attempts[:2]) == ["a", "b"]
+    assert len(attempts) == 3
     assert await stored(notes) == ["a", "b"]
 
 
