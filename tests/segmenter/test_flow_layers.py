@@ -34,7 +34,7 @@ def _put(image: Image, look: Image, x: int, y: int) -> Bools:
     axes = (width // 2, height // 2)
     cv2.ellipse(mask, (x + axes[0], y + axes[1]), axes, 0, 0, 360, 1, -1)
     laid = np.zeros_like(image)
-    laid[y : y + height, x : x + width] = look
+    laid[y : y + height, max(x, 0) : x + width] = look[:, max(-x, 0) :]
     inside = mask > 0
     image[inside] = laid[inside]
     return inside
@@ -103,6 +103,53 @@ async def test_a_box_does_not_replace_what_is_known_of_one_that_is_touched(
         other, _ = await _show(unasked, number, first)
     assert np.array_equal(one[FRONT].mask, other[FRONT].mask)
     assert one[FRONT].score > 0.75
+
+
+async def test_a_box_around_one_that_another_lies_over_takes_nothing_of_that(
+    engine: FlowEngine,
+) -> None:
+    stream = engine.open_stream(HEIGHT, WIDTH)
+    for number in range(13):
+        image, truth = _crossing(number)
+        prompts = [Prompt(FRONT, mask=truth[FRONT])] if number == 0 else []
+        if number == 12:
+            rows, columns = np.nonzero(truth[BEHIND])
+            box = columns.min() - 1.0, rows.min() - 1.0, columns.max() + 9.0, rows.max() + 2.0
+            prompts = [Prompt(BEHIND, box_xyxy=box)]
+        raw = await stream.step(number, stream.prepare(image), prompts)
+    shown = {item.object_id: item for item in stream.finish(raw)}
+    assert (shown[FRONT].mask & truth[FRONT]).sum() > 0.95 * truth[FRONT].sum()
+    assert _overlap(shown[BEHIND].mask, truth[BEHIND]) > 0.8
+
+
+async def test_one_prompted_while_it_is_touched_is_followed_by_what_was_shown(
+    engine: FlowEngine,
+) -> None:
+    stream = engine.open_stream(HEIGHT, WIDTH)
+    lost: list[tuple[int, int, float]] = []
+    for number in range(11, FRAMES):
+        shown, truth = await _show(stream, number, _begun(_crossing(11)[1]) if number == 11 else [])
+        for key, mask in truth.items():
+            found = _overlap(shown[key].mask, mask)
+            if mask.sum() > 500 and found < 0.85:
+                lost.append((number, key, round(found, 3)))
+        if number == 15:
+            assert max(item.score for item in shown.values()) <= 0.5
+    assert not lost
+
+
+async def test_what_comes_into_the_frame_is_known_whole_when_it_is_touched(
+    engine: FlowEngine,
+) -> None:
+    stream = engine.open_stream(HEIGHT, WIDTH)
+    for number in range(24):
+        image = BACKDROP.copy()
+        behind = _put(image, LOOKS[BEHIND], 90, 30)
+        entering = _put(image, LOOKS[FRONT], 4 * number - 40, 24)
+        prompts = _begun({BEHIND: behind & ~entering, FRONT: entering}) if number == 0 else []
+        raw = await stream.step(number, stream.prepare(image), prompts)
+        shown = {item.object_id: item for item in stream.finish(raw)}
+        assert _overlap(shown[FRONT].mask, entering) > 0.8, number
 
 
 async def test_the_users_mask_replaces_it(engine: FlowEngine) -> None:

@@ -58,3 +58,14 @@ class Motion:
         np.clip(x, 0, width - 1, out=x)
         np.clip(y, 0, height - 1, out=y)
         return cls(x, y)
+
+    def usual_shift(self, mask: NDArray[np.bool_]) -> tuple[float, float]:
+        """By how many working pixels what lies under a mask `(h, w)` moved; 0 if it is empty."""
+        rows, columns = np.nonzero(mask)
+        if len(rows) == 0:
+            return 0.0, 0.0
+        at = rows, columns
+        return (
+            float(np.median(columns - self.source_x[at])),
+            float(np.median(rows - self.source_y[at])),
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -58,10 +58,19 @@ class Followed:
 
 
 def start(
-    frame_id: int, frame: WorkFrame, prompt: Prompt, geometry: Geometry, config: FlowConfig
+    frame_id: int,
+    frame: WorkFrame,
+    prompt: Prompt,
+    geometry: Geometry,
+    config: FlowConfig,
+    others: Bools | None = None,
 ) -> Followed:
-    """A new object from a valid prompt."""
-    mask = segment(frame.lab, to_work(prompt, geometry), None)
+    """A new object from a valid prompt.
+
+    Args:
+        others: pixels of other objects on that frame, which a box does not take.
+    """
+    mask = segment(frame.lab, replace(to_work(prompt, geometry), others=others), None)
     look = Appearance.learn(frame, _soften(mask), prompt.object_id, config)
     return Followed(prompt.object_id, look, believe(mask), Said(frame_id, prompt, None))
 
@@ -74,16 +83,19 @@ def refine(
     prompt: Prompt,
     geometry: Geometry,
     config: FlowConfig,
+    others: Bools | None = None,
 ) -> Followed:
     """The same object after a further prompt.
 
     Args:
         base: the object's mask on that frame as it was followed.
+        others: pixels of other objects on that frame, which a box does not take.
     """
     said = Said(frame_id, prompt, base)
     if old.said.frame_id == frame_id:
         said = Said(frame_id, merge_prompts(old.said.prompt, prompt), old.said.base)
-    mask = segment(frame.lab, to_work(said.prompt, geometry), said.base)
+    work = replace(to_work(said.prompt, geometry), others=others)
+    mask = segment(frame.lab, work, said.base)
     overlap = float((mask & base).sum()) / max(float((mask | base).sum()), 1.0)
     if overlap < _SAME_OBJECT:
         look = Appearance.learn(frame, _soften(mask), old.object_id, config)

@@ -22,6 +22,8 @@ _ROUNDS = 4
 # Share of a box's width or height that a mask may leave empty on one side.
 _WIDEST_GAP = 0.2
 _SMALLEST_FILL = 0.25
+_MOST_TAKEN = 0.7
+"""Share of a box that may be other objects'."""
 _CORE = 0.3
 """The middle of a box, as part of its sides, that is taken for the object."""
 _POINT_REACH = 0.16
@@ -40,6 +42,8 @@ class WorkPrompt:
     outside_xy: NDArray[np.float64]
     box_xyxy: tuple[float, float, float, float] | None
     mask: Bools | None
+    others: Bools | None = None
+    """`(h, w)` pixels of other objects, of which a box around this one may hold some."""
 
 
 def to_work(prompt: Prompt, geometry: Geometry) -> WorkPrompt:
@@ -154,16 +158,29 @@ def _in_box(
     ellipse = _ellipse(height, width, whole)
     if not ellipse.any():
         ellipse[y0:y1, x0:x1] = True
+    free = _free(prompt.others, (x0, y0, x1, y1), (height, width))
+    ellipse &= free
     labels = np.full((height, width), cv2.GC_BGD, np.uint8)
     labels[y0:y1, x0:x1] = cv2.GC_PR_FGD
     core = _CORE * looseness
     cx, cy, rx, ry = (x0 + x1) / 2, (y0 + y1) / 2, core * (x1 - x0) / 2, core * (y1 - y0) / 2
     labels[_ellipse(height, width, (cx - rx, cy - ry, cx + rx, cy + ry))] = cv2.GC_FGD
-    mask = _grab_cut(lab, labels, prompt, margin=0.5)
-    fill = mask.sum() / ((x1 - x0) * (y1 - y0))
-    if fill < _SMALLEST_FILL:
+    labels[~free] = cv2.GC_BGD
+    mask = _grab_cut(lab, labels, prompt, margin=0.5) & free
+    if mask.sum() < _SMALLEST_FILL * free[y0:y1, x0:x1].sum():
         return ellipse
-    return mask if _reaches_every_side(mask, (x0, y0, x1, y1)) else mask | ellipse
+    return mask if _reaches_every_side(mask | ~free, (x0, y0, x1, y1)) else mask | ellipse
+
+
+def _free(others: Bools | None, box: tuple[int, int, int, int], size: tuple[int, int]) -> Bools:
+    """`(h, w)` where a box's object may be: all of it, if others fill most of the box.
+
+    Then they are thought to be where they are not, and the box knows better.
+    """
+    x0, y0, x1, y1 = box
+    if others is None or others[y0:y1, x0:x1].mean() > _MOST_TAKEN:
+        return np.ones(size, np.bool_)
+    return ~others
 
 
 def _reaches_every_side(mask: Bools, box: tuple[int, int, int, int]) -> bool:

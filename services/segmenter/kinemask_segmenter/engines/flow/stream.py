@@ -15,6 +15,7 @@ import numpy as np
 
 from kinemask_segmenter.engines.base import FrameGoneError, Image, ObjectMask, Prompt
 from kinemask_segmenter.engines.flow.config import FlowConfig
+from kinemask_segmenter.engines.flow.follow import Bools
 from kinemask_segmenter.engines.flow.layers import Layers
 from kinemask_segmenter.engines.flow.masks import RawObject, compete, crop, expand
 from kinemask_segmenter.engines.flow.motion import Halves, Motion, backward_flow
@@ -179,7 +180,7 @@ class FlowStream:
             for each in objects.values():
                 each.advance(frame, motion, self._config)
             beliefs = {key: each.belief for key, each in objects.items()}
-            self._state.layers.step(frame.lab, beliefs)
+            self._state.layers.step(frame.lab, motion, beliefs)
             for each in objects.values():
                 each.learn(frame, self._config)
         return flow
@@ -191,14 +192,15 @@ class FlowStream:
             return
         self._state.layers.correct(key)
         packed = entry.masks.get(key)
+        told = entry.frame_id, frame, prompt, self._geometry, self._config
+        others = _others(entry, key, frame.shape)
         if key in objects and packed is not None:
-            base = unpack(packed, frame.shape)
-            item = refine(
-                objects[key], base, entry.frame_id, frame, prompt, self._geometry, self._config
-            )
+            item = refine(objects[key], unpack(packed, frame.shape), *told, others)
         else:
-            item = start(entry.frame_id, frame, prompt, self._geometry, self._config)
+            item = start(*told, others)
         objects[key] = item
+        if entry.frame_id == self._state.last_frame_id:
+            self._state.layers.show(key, frame.lab, item.belief.level > 127)
         entry.masks[key] = _pack(item.belief.level)
         self._state.objects = dict(sorted(objects.items()))
 
@@ -249,6 +251,12 @@ class FlowStream:
             else each
             for each in compete(objects, self._geometry)
         ]
+
+
+def _others(entry: Retained, object_id: int, shape: tuple[int, int]) -> Bools | None:
+    """Pixels of all other objects."""
+    masks = [unpack(packed, shape) for key, packed in entry.masks.items() if key != object_id]
+    return np.any(masks, axis=0) if masks else None
 
 
 def _pack(level: Bytes) -> Bytes:

@@ -43,7 +43,9 @@ class Fit:
     """Robust mean of the lightness's difference; infinite where too little is in sight."""
 
 
-def follow(template: Template, lightness: Floats, mask: Bools | None) -> None:
+def follow(
+    template: Template, lightness: Floats, mask: Bools | None, shift_xy: tuple[float, float]
+) -> None:
     """Move a template to where its picture is on the next frame.
 
     Where too little of it is in sight to say, or what is found there is unlikely, it goes on as it
@@ -52,17 +54,20 @@ def follow(template: Template, lightness: Floats, mask: Bools | None) -> None:
     Args:
         lightness: `(H, W)` of the whole frame, 0..255.
         mask: `(H, W)` where the object is, if nothing touches it.
+        shift_xy: by how much what is seen of it moved, in pixels.
     """
     pace = template.pace
     going_on = template.pose.plus(pace)
     share = _share_in_sight(template)
     if share >= _LITTLE:
-        starts = [going_on, template.pose, *_centred(template, mask)]
+        moved = template.pose.plus(Pose(*shift_xy))
+        starts = [going_on, moved, template.pose, *_centred(template, mask)]
         fit = align(template, lightness, starts)
         if fit.misfit <= _MOST_MISFIT:
             newest = fit.pose.minus(template.pose)
+            rate = 1.0 if pace == Pose() else _PACE_RATE
             template.pace = Pose(
-                pace.x + _PACE_RATE * (newest.x - pace.x), pace.y + _PACE_RATE * (newest.y - pace.y)
+                pace.x + rate * (newest.x - pace.x), pace.y + rate * (newest.y - pace.y)
             )
             template.pose = fit.pose
             return

@@ -112,8 +112,18 @@ def settle(claims: Sequence[Claim], depth: Mapping[int, int]) -> list[Bools]:
 def _cost(claim: Claim, odds: Floats, depth: int) -> Floats:
     cost = claim.misfit - odds
     cost -= np.where(claim.edge > 0, np.float32(_FRONT_BONUS * depth), np.float32(0))
-    possible = (claim.edge > -_REACH_PX) | (claim.belief > 127)
+    possible = (claim.edge > -_REACH_PX) | _connected(claim.belief > 127, claim)
     return np.where(possible, cost, np.float32(np.inf)).astype(np.float32)
+
+
+def _connected(believed: Bools, claim: Claim) -> Bools:
+    """Of what is believed, the parts that meet the outline: a picture moves as a whole."""
+    if not claim.pictured:
+        return believed
+    count, parts = cv2.connectedComponents(believed.astype(np.uint8), connectivity=8)
+    meets = np.zeros(count, np.bool_)
+    meets[np.unique(parts[believed & (claim.edge > 0)])] = True
+    return np.asarray(meets[parts])
 
 
 def evidence_of_depth(one: Claim, other: Claim) -> float:

@@ -16,6 +16,7 @@ from kinemask_segmenter.engines.flow.layers.contest import Claim
 from kinemask_segmenter.engines.flow.layers.nearness import Box, Pair
 from kinemask_segmenter.engines.flow.layers.pose import to_window
 from kinemask_segmenter.engines.flow.layers.template import OUTSIDE_PX, Template
+from kinemask_segmenter.engines.flow.motion import Motion
 from kinemask_segmenter.engines.flow.pixels import Bytes, Floats
 
 _EXPLAINED_SHARE = 0.6
@@ -44,7 +45,7 @@ class Layers:
     unsure: set[int] = field(default_factory=set)
     """Objects that touch another one on this frame, with nothing known of them from before."""
 
-    def step(self, lab: Bytes, beliefs: Mapping[int, Belief]) -> None:
+    def step(self, lab: Bytes, motion: Motion, beliefs: Mapping[int, Belief]) -> None:
         """Take the next frame `(H, W, 3)` in; rewrites the beliefs of objects that touch."""
         self.unsure = set()
         boxes = {key: box for key in beliefs if (box := self._box(key, beliefs[key])) is not None}
@@ -53,10 +54,10 @@ class Layers:
         if not near:
             return
         lightness = np.asarray(cv2.extractChannel(lab, 0), np.float32)
-        touching = nearness.touching_pairs(boxes)
+        touching = self._touching(boxes, beliefs)
         touched = {key for pair in touching for key in pair}
         for key in near:
-            self._move(key, lab, lightness, beliefs[key], key in touched)
+            self._move(key, lab, lightness, motion, beliefs[key], key in touched)
         for group in nearness.groups(touching):
             self._contest(group, lab, beliefs, boxes)
 
@@ -77,6 +78,17 @@ class Layers:
             self.forget(object_id)
             self.unsure.add(object_id)
 
+    def show(self, object_id: int, lab: Bytes, mask: Bools) -> None:
+        """The user showed on the newest frame what an object of which nothing is known looks like.
+
+        Its outline then may be wrong where others touch it: it stays unsure until they let go.
+        What is cut off by the frame's border may be coming in: that tells no outline.
+        """
+        if object_id not in self.templates and not at_border(mask):
+            self._begin(object_id, lab, mask)
+            if object_id in self.templates:
+                self.templates[object_id].shown = True
+
     def forget(self, object_id: int) -> None:
         """The object is gone, or another one now."""
         self._forget_all_but([key for key in self.templates if key != object_id])
@@ -95,7 +107,31 @@ class Layers:
         last = belief.last
         return None if belief.missing else (last.x0, last.y0, last.x1, last.y1)
 
-    def _move(self, key: int, lab: Bytes, lightness: Floats, belief: Belief, touched: bool) -> None:
+    def _touching(self, boxes: Mapping[int, Box], beliefs: Mapping[int, Belief]) -> list[Pair]:
+        """Pairs whose boxes meet, and whose outlines do."""
+        return [
+            (one, other)
+            for one, other in nearness.touching_pairs(boxes)
+            if nearness.meet(self._outline(one, beliefs[one]), self._outline(other, beliefs[other]))
+        ]
+
+    def _outline(self, key: int, belief: Belief) -> Bools:
+        """`(H, W)` where an object is, hidden or not."""
+        template = self.templates.get(key)
+        if template is None or template.edge is None:
+            return belief.level > 127
+        height, width = belief.level.shape
+        return to_window(template.edge, template.matrix(), (width, height), OUTSIDE_PX) > 0
+
+    def _move(
+        self,
+        key: int,
+        lab: Bytes,
+        lightness: Floats,
+        motion: Motion,
+        belief: Belief,
+        touched: bool,
+    ) -> None:
         """Bring one template to this frame; begin it if nothing touches its object."""
         template = self.templates.get(key)
         mask = belief.level > 127
@@ -107,7 +143,8 @@ class Layers:
             template.hold()
         else:
             template.let_go()
-        follow(template, lightness, None if touched else mask)
+        shift = motion.usual_shift(mask)
+        follow(template, lightness, None if touched else mask, shift)
         if not touched and not template.gather(lab, mask):
             self._begin(key, lab, mask)
 
@@ -133,8 +170,8 @@ class Layers:
         frame = lab[window.slices].astype(np.float32)
         claims = [self._claim(key, frame, window, beliefs[key]) for key in group]
         claims = [self._trusted(claim, claims) for claim in claims]
-        self.unsure |= {claim.object_id for claim in claims if not claim.pictured}
-        if len(self.unsure.intersection(group)) == len(group):
+        self.unsure |= {claim.object_id for claim in claims if self._doubtful(claim)}
+        if not any(claim.pictured for claim in claims):
             return
         self._learn_order(claims)
         owned = contest.settle(claims, self._depths(claims))
@@ -143,6 +180,9 @@ class Layers:
             _believe(beliefs[claim.object_id], window, own, claim)
             if claim.pictured:
                 self.templates[claim.object_id].see(frame, window, own, taken & ~own)
+
+    def _doubtful(self, claim: Claim) -> bool:
+        return not claim.pictured or self.templates[claim.object_id].shown
 
     def _claim(self, key: int, frame: Floats, window: Window, belief: Belief) -> Claim:
         level = belief.level[window.slices]
@@ -186,6 +226,11 @@ class Layers:
             if abs(side) >= _SURE_ORDER and one in depths and other in depths:
                 depths[one if side > 0 else other] += 1
         return depths
+
+
+def at_border(mask: Bools) -> bool:
+    """Whether a mask `(H, W)` reaches the frame's border."""
+    return bool(mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
 
 
 def _believe(belief: Belief, window: Window, own: Bools, claim: Claim) -> None:

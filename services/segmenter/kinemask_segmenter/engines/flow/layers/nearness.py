@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping
 
+import cv2
 import numpy as np
 
-from kinemask_segmenter.engines.flow.follow import Window
+from kinemask_segmenter.engines.flow.follow import Bools, Window
 from kinemask_segmenter.engines.flow.layers.template import Template
 
 Box = tuple[float, float, float, float]
@@ -28,6 +29,13 @@ def near_pairs(boxes: Mapping[int, Box]) -> list[Pair]:
 def touching_pairs(boxes: Mapping[int, Box]) -> list[Pair]:
     """Pairs of ids whose objects touch, or nearly so, the smaller id first."""
     return _meeting({key: _grown(box, _TOUCH_PX) for key, box in boxes.items()})
+
+
+def meet(one: Bools, other: Bools) -> bool:
+    """Whether two masks `(H, W)` touch, or nearly so."""
+    side = 2 * round(_TOUCH_PX) + 1
+    grown = cv2.dilate(one.astype(np.uint8), np.ones((side, side), np.uint8))
+    return bool((other & (grown > 0)).any())
 
 
 def groups(pairs: Iterable[Pair]) -> list[tuple[int, ...]]:

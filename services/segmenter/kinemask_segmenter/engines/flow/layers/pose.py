@@ -37,6 +37,11 @@ class Pose:
         """What is to be added to `other` to get here."""
         return self.plus(Pose(-other.x, -other.y, -other.grow, -other.turn))
 
+    @property
+    def area(self) -> float:
+        """Of one of the patch's pixels on the frame."""
+        return (1 + self.grow) ** 2 + self.turn**2
+
     def matrix(
         self, corner_xy: Point, size: Point, window: Window | None = None
     ) -> NDArray[np.float64]:

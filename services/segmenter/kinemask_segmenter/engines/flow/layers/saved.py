@@ -28,6 +28,7 @@ class TemplateHeader(BaseModel):
     frames: int
     strange_frames: int
     held: bool
+    shown: bool
 
 
 class LayersHeader(BaseModel):
@@ -68,6 +69,7 @@ def _put(key: int, item: Template, arrays: dict[str, Array]) -> TemplateHeader:
         frames=item.frames,
         strange_frames=item.strange_frames,
         held=item.edge is not None,
+        shown=item.shown,
     )
 
 
@@ -86,4 +88,5 @@ def _take(item: TemplateHeader, arrays: Mapping[str, Array]) -> Template:
         item.frames,
         item.strange_frames,
         edge,
+        item.shown,
     )

@@ -26,6 +26,12 @@ _MOST_ODDS = 6.0
 _REFRESH = 0.05
 _FIRST_SPREAD = 25.0
 _SAME_PLACE = 0.5
+_HELD_SHARE = 0.95
+"""Of an object, that its patch has to hold: one that comes into the frame grows."""
+_POSE_VARIANCE = 0.06
+"""In square pixels: where lightness is steep, a pose that errs by so much makes it restless."""
+_STEEP_PX = 1.5
+"""That is allowed for so far inside the mask; nearer its contour steepness is the contour's own."""
 _MOST_CHANGE = 12.0
 """Median difference of lightness above which a template has lost its object."""
 _STALE_PX = 9
@@ -59,6 +65,8 @@ class Template:
     """Frames in a row on which it explained too little of what it should show."""
     edge: Floats | None = None
     """`(h, w)` signed distance to the outline, positive inside; None while nothing touches it."""
+    shown: bool = False
+    """Whether it was begun by a prompt, perhaps while others touched its object."""
 
     @classmethod
     def begin(cls, lab: Bytes, mask: Bools) -> Template | None:
@@ -89,12 +97,14 @@ class Template:
 
         Returns:
             Whether that was it: False, and nothing is changed, where its mask `(H, W)` is
-            elsewhere, or it looks unlike itself.
+            elsewhere or reaches beyond the patch, or it looks unlike itself.
         """
         matrix, inside = self.matrix(), self.inside > 0.5
         found = to_patch(mask.astype(np.float32), matrix, self.size, 0)
         union = np.maximum(found, self.inside).sum()
         if np.minimum(found, self.inside).sum() < _SAME_PLACE * union:
+            return False
+        if found.sum() * self.pose.area < _HELD_SHARE * np.count_nonzero(mask):
             return False
         shown = to_patch(lab.astype(np.float32), matrix, self.size, _BEYOND)
         shown = np.where(shown < 0, self.mean, shown)
@@ -135,6 +145,7 @@ class Template:
         """Nothing touches it any more."""
         if self.edge is not None:
             self.edge, self.hidden = None, np.zeros_like(self.hidden)
+        self.shown = False
 
     @property
     def noise(self) -> float:
@@ -159,7 +170,8 @@ def _outline(template: Template) -> Floats:
 
 def _steadiness(template: Template, distance: Floats) -> Floats | None:
     """`(h, w)` log-odds that a pixel moves along; None where the surroundings do not tell."""
-    restless = np.log(template.spread + 1)
+    steep = np.where(distance > _STEEP_PX, _slope_square(template.mean), 0)
+    restless = np.log((template.spread + 1) / (1 + _POSE_VARIANCE * steep))
     own, other = restless[distance > _DEEP_PX], restless[distance < _OFF_PX]
     if template.frames < _FEWEST_FRAMES or len(own) < 20 or len(other) < 20:
         return None
@@ -171,6 +183,14 @@ def _steadiness(template: Template, distance: Floats) -> Floats | None:
     odds = np.where(restless < at, np.maximum(odds, 0), odds)
     clipped = np.clip(odds, -_MOST_ODDS, _MOST_ODDS).astype(np.float32)
     return np.asarray(cv2.GaussianBlur(clipped, (0, 0), 0.5), np.float32)
+
+
+def _slope_square(mean: Floats) -> Floats:
+    """`(h, w)` squared gradient of the lightness, per square pixel."""
+    lightness = np.ascontiguousarray(mean[..., 0])
+    across = cv2.Sobel(lightness, cv2.CV_32F, 1, 0, scale=1 / 8)
+    along = cv2.Sobel(lightness, cv2.CV_32F, 0, 1, scale=1 / 8)
+    return np.asarray(across**2 + along**2, np.float32)
 
 
 def _location(values: Floats) -> tuple[float, float]:
