@@ -4,14 +4,14 @@ Run: `python -m benchmarks.sam2_speed [--sizes 512 1024] [--objects 1 4 8] [--pr
 [--models tiny] [--frames N] [--threads N] [--save]`, or on a card all there is to measure by
 `python -m benchmarks.sam2_speed --device cuda --official-compiled --ours-compiled --save`.
 
-Random weights; both follow the same objects from the same memory, and take turns frame by frame, so
-that a busy machine is busy for both. Before that, memory is filled as after 16 frames: attention
-costs more until then. bf16 is autocast for the official predictor, weights cast once for ours. Ends
-with one JSON line: official time over ours by the tiers `fast` and `exact`, our fp32 time over our
-bf16 time, and how well masks of `fast` agree with those of `exact`; with several models, keys begin
-with the model's name. Compiled runs are compared with each other, where both are, under
-`compiled_ratios`. `--save` writes the report into benchmarks/results/ under the hardware's name.
-Needs the extra `kinemask-segmenter[sam2]`.
+Random weights; both follow the same objects from the same memory, in all precisions, and take turns
+frame by frame, so that a busy machine is busy for all. Before that, memory is filled as after 16
+frames: attention costs more until then. bf16 is autocast for the official predictor, weights cast
+once for ours. Ends with one JSON line: official time over ours by the tiers `fast` and `exact`, our
+fp32 time over our bf16 time, and how well masks of `fast` agree with those of `exact` in fp32; with
+several models, keys begin with the model's name. Compiled runs are compared with each other, where
+both are, under `compiled_ratios`. `--save` writes the report into benchmarks/results/ under the
+hardware's name. Needs the extra `kinemask-segmenter[sam2]`.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ Report = dict[str, dict[str, float]]
 _PARTS = "ratios", "exact_ratios", "compiled_ratios", "bf16_over_fp32", "mask_iou_to_exact", "ms"
 _BEFORE = POINTER_FRAMES + 1
 """Frames that memory is filled for."""
+_LARGE_PX = 1024
 _UNTIMED = 3
 """The frame that is prompted, and those that pay for what is made once."""
 
@@ -164,7 +165,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--objects", type=int, nargs="+")
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"])
     parser.add_argument("--models", nargs="+", choices=sorted(sam2_models.CONFIGS))
-    parser.add_argument("--frames", type=int, default=5, help="timed frames each")
+    parser.add_argument("--frames", type=int, default=5, help="timed at 1024 px; smaller: more")
     parser.add_argument("--threads", type=int, default=2, help="of a CPU")
     parser.add_argument(
         "--official-compiled", action="store_true", help="the official vos_optimized too; CUDA"
@@ -175,14 +176,59 @@ def _arguments() -> argparse.ArgumentParser:
 
 
 def _measure_all(args: argparse.Namespace, case: Case, report: Report) -> None:
-    ours = {precision: _measure(args, case, precision, report) for precision in args.precisions}
-    if len(ours) == 2:
-        gain = ours["fp32"] / ours["bf16"]
-        key = f"{case.prefix}{case.size}-{case.objects}obj"
-        report["bf16_over_fp32"][key] = round(gain, 3)
+    """All precisions and both sides, in turns frame by frame."""
+    count = round(args.frames * max(1.0, (_LARGE_PX / case.size) ** 2))
+    images = sam2_models.frames(0, count + _UNTIMED, case.size).to(args.device)
+    runners = _runners(args, case, images)
+    spent: dict[str, list[float]] = {name: [] for name in runners}
+    agreement: dict[str, list[float]] = {precision: [] for precision in args.precisions}
+    for image in images[1:]:
+        shown = {name: timed(each.step, image, spent[name]) for name, each in runners.items()}
+        for precision, found in agreement.items():
+            found.append(_iou(shown[f"{precision}-fast"], shown["fp32-exact"]))
+    # The first frames pay for what is made, or compiled, once.
+    seconds = {name: statistics.median(each[_UNTIMED - 1 :]) for name, each in spent.items()}
+    size = f"{case.prefix}{case.size}"
+    for precision, found in agreement.items():
+        key = f"{size}-{precision}-{case.objects}obj"
+        of = {
+            name.removeprefix(f"{precision}-"): each
+            for name, each in seconds.items()
+            if name.startswith(precision)
+        }
+        _report(key, of, report)
+        report["mask_iou_to_exact"][key] = round(statistics.mean(found), 5)
+    if {"fp32", "bf16"} <= agreement.keys():
+        gain = seconds["fp32-fast"] / seconds["bf16-fast"]
+        report["bf16_over_fp32"][f"{size}-{case.objects}obj"] = round(gain, 3)
+    print(f"{size} px, {case.objects} objects: {seconds}", file=sys.stderr, flush=True)
 
 
-def _runners(
+def _report(key: str, seconds: dict[str, float], report: Report) -> None:
+    """Take in one precision's seconds a frame."""
+    report["ratios"][key] = round(seconds["official"] / seconds["fast"], 3)
+    if "exact" in seconds:
+        report["exact_ratios"][key] = round(seconds["official"] / seconds["exact"], 3)
+    if {"official_compiled", "fast_compiled"} <= seconds.keys():
+        gain = seconds["official_compiled"] / seconds["fast_compiled"]
+        report["compiled_ratios"][key] = round(gain, 3)
+    report["ms"].update({f"{key}-{name}": round(s * 1e3, 1) for name, s in seconds.items()})
+
+
+def _runners(args: argparse.Namespace, case: Case, images: torch.Tensor) -> dict[str, Any]:
+    """By precision and name, in the order in which they take their turns."""
+    runners: dict[str, Any] = {}
+    for precision in args.precisions:
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        for name, each in _of_precision(args, case, dtype, images).items():
+            runners[f"{precision}-{name}"] = each
+    if "fp32-exact" not in runners:
+        model = sam2_models.build(0, case.size, model=case.model, device=args.device)
+        runners["fp32-exact"] = Ours(model, exact(model), images[0], case.objects)
+    return runners
+
+
+def _of_precision(
     args: argparse.Namespace, case: Case, dtype: torch.dtype, images: torch.Tensor
 ) -> dict[str, Any]:
     model = sam2_models.build(0, case.size, model=case.model, device=args.device)
@@ -190,8 +236,9 @@ def _runners(
     runners: dict[str, Any] = {
         "official": Official(model, images, case.objects, dtype),
         "fast": Ours(model, fast, images[0], case.objects),
-        "exact": Ours(model, exact(model), images[0], case.objects),
     }
+    if dtype is torch.float32:
+        runners["exact"] = Ours(model, exact(model), images[0], case.objects)
     if args.official_compiled:
         theirs = sam2_models.build(
             0, case.size, model=case.model, device=args.device, compiled=True
@@ -207,30 +254,6 @@ def _runners(
 def _buckets(objects: int) -> tuple[int, ...]:
     """One picture, and all objects as one batch."""
     return tuple(sorted({1, min(objects, 16)}))
-
-
-def _measure(args: argparse.Namespace, case: Case, precision: str, report: Report) -> float:
-    """Seconds a frame of the tier fast."""
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    images = sam2_models.frames(0, args.frames + _UNTIMED, case.size).to(args.device)
-    runners = _runners(args, case, dtype, images)
-    spent: dict[str, list[float]] = {name: [] for name in runners}
-    agreement = []
-    for image in images[1:]:
-        shown = {name: timed(each.step, image, spent[name]) for name, each in runners.items()}
-        agreement.append(_iou(shown["fast"], shown["exact"]))
-    # The first frames pay for what is made, or compiled, once.
-    seconds = {name: statistics.median(each[_UNTIMED - 1 :]) for name, each in spent.items()}
-    key = f"{case.prefix}{case.size}-{precision}-{case.objects}obj"
-    report["ratios"][key] = round(seconds["official"] / seconds["fast"], 3)
-    if precision == "fp32":
-        report["exact_ratios"][key] = round(seconds["official"] / seconds["exact"], 3)
-    best = seconds.get("official_compiled"), seconds.get("fast_compiled")
-    if best[0] and best[1]:
-        report["compiled_ratios"][key] = round(best[0] / best[1], 3)
-    report["mask_iou_to_exact"][key] = round(statistics.mean(agreement), 5)
-    report["ms"].update({f"{key}-{name}": round(s * 1e3, 1) for name, s in seconds.items()})
-    return seconds["fast"]
 
 
 def timed(step: Callable[[torch.Tensor], Masks], image: torch.Tensor, spent: list[float]) -> Masks:
