@@ -6,13 +6,14 @@ from collections import deque
 
 import grpc
 import kinemask
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from kinemask.client import _kinds
 from kinemask.client._inbox import Inbox
 from kinemask.client._ledger import FrameEntry, Ledger
 from kinemask.config import PolicyName
-from kinemask.v1 import streams_pb2, tracker_pb2
+from kinemask.v1 import segmenter_pb2, streams_pb2, tracker_pb2
 from kinemask_chassis.streams.queue import EntryState, FrameQueue, Policy, SkipRun
 from kinemask_chassis.streams.queue import FrameEntry as Read
 
@@ -155,3 +156,20 @@ def test_a_skipped_range_goes_over_frames_that_were_never_sent() -> None:
         "newer frames came before it could be sent",
         "the server dropped it",
     ]
+
+
+@pytest.mark.parametrize("policy", ["latest", "reject"])
+def test_pictures_of_dropped_frames_are_not_kept(policy: PolicyName) -> None:
+    ledger = Ledger(policy, keep_frames=4)
+    ledger.window = WINDOW
+    entries = [FrameEntry(number, 0, _picture(1000)) for number in range(50)]
+    for entry in entries:
+        ledger.add_frame(entry)
+    assert ledger.untold == 50  # the server has answered nothing
+    assert sum(entry.request.ByteSize() > 1000 for entry in entries) == WINDOW
+
+
+def _picture(size: int) -> segmenter_pb2.SegmentVideoRequest:
+    request = segmenter_pb2.SegmentVideoRequest()
+    request.frame.image.encoded = bytes(size)
+    return request

@@ -126,11 +126,11 @@ class Ledger:
         if len(fresh) < self.window or self.policy == "block":
             self._put(entry)
         elif self.policy == "reject":
-            entry.state = State.DROPPED
+            _drop(entry)
         else:
             self._outbox.remove(fresh[0])
             self._log.remove(fresh[0])
-            fresh[0].state = State.DROPPED
+            _drop(fresh[0])
             self._put(entry)
 
     def add_edit(self, entry: EditEntry) -> None:
@@ -278,6 +278,12 @@ class Ledger:
         for entry in self._outbox:
             entry.state = State.WAITING
         return sum(isinstance(e, FrameEntry) and e.was_sent for e in self._outbox)
+
+
+def _drop(entry: FrameEntry) -> None:
+    """It will not be sent; its picture goes, for its caller may have to wait for the answer."""
+    entry.state = State.DROPPED
+    entry.request.Clear()
 
 
 def _is_edit(entry: FrameEntry | EditEntry, edit_id: int) -> bool:

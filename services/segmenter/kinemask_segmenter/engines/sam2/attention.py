@@ -1,6 +1,6 @@
 """Memory attention: a frame's features in the light of what an object's past tells.
 
-`ExactAttention` runs the official layers. `FastAttention` reorders their arithmetic:
+`FastAttention` reorders the arithmetic of the official layers (`exact` has them as they are):
 
 - The values of cross-attention are projected after the softmax, on the 64-wide memory, and that
   projection is joined with the output's: 320 multiply-adds a query and key instead of 512. On a CPU
@@ -33,39 +33,6 @@ class Attention(Protocol):
     def __call__(self, frames: Sequence[Encoded], tokens: Sequence[Tokens]) -> torch.Tensor:
         """`(N, B, 256)` of B frames and as many pasts of one shape."""
         ...
-
-
-class ExactAttention:
-    """The official module's layers, bit for bit, one object at a time."""
-
-    def __init__(self, module: Any) -> None:
-        """`module` is a `sam2` `MemoryAttention`."""
-        self._module = module
-
-    def __call__(self, frames: Sequence[Encoded], tokens: Sequence[Tokens]) -> torch.Tensor:
-        seen = [self._one(frame, past) for frame, past in zip(frames, tokens, strict=True)]
-        return seen[0] if len(seen) == 1 else torch.cat(seen, 1)
-
-    def _one(self, frame: Encoded, past: Tokens) -> torch.Tensor:
-        first, *others = self._module.layers
-        position = frame.positions[-1].transpose(0, 1)
-        if not frame.attended:
-            start = _start(self._module, frame)
-            frame.attended = (first._forward_sa(start.transpose(0, 1), position),)
-        memory, places = past.memory.transpose(0, 1), past.positions.transpose(0, 1)
-        (seen,) = frame.attended
-        seen = first._forward_ca(seen, memory, position, places, past.pointer_tokens)
-        seen = seen + first.linear2(first.activation(first.linear1(first.norm3(seen))))
-        for layer in others:
-            seen = layer(
-                tgt=seen,
-                memory=memory,
-                pos=places,
-                query_pos=position,
-                num_k_exclude_rope=past.pointer_tokens,
-            )
-        found: torch.Tensor = self._module.norm(seen).transpose(0, 1)
-        return found
 
 
 class FastAttention:
@@ -135,8 +102,8 @@ class FastAttention:
         """The first layer's self-attention and its queries: the frame's alone."""
         if not frame.attended:
             turns = self._rotations(frame)
-            start = _start(self._module, frame).transpose(0, 1).float()
-            seen = self._layers[0].attend_to_itself(start, turns)
+            begun = start(self._module, frame).transpose(0, 1).float()
+            seen = self._layers[0].attend_to_itself(begun, turns)
             frame.attended = (seen, self._layers[0].queries(seen, turns))
         seen, queries = frame.attended
         return seen, queries
@@ -233,7 +200,7 @@ def _rotated(each: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
     return torch.view_as_real(pairs * turns).flatten(-2).to(each.dtype)
 
 
-def _start(module: Any, frame: Encoded) -> torch.Tensor:
+def start(module: Any, frame: Encoded) -> torch.Tensor:
     """`(N, 1, 256)`: what the first layer reads."""
     features, positions = frame.features[-1], frame.positions[-1]
     return features + 0.1 * positions if module.pos_enc_at_input else features

@@ -15,6 +15,7 @@ import torch
 from torch.nn.functional import linear
 
 from kinemask_segmenter.engines.sam2.features import Encoded
+from kinemask_segmenter.engines.sam2.places import Places
 
 _STRIP_NUMBERS = 1 << 19
 """Numbers that a strip has between two blocks, about; measured to be best on CPUs."""
@@ -41,7 +42,7 @@ class FastEncoder:
         if neck.fpn_interp_model != "nearest" or len(neck.convs) != 4:
             raise ValueError("expected a pyramid of four levels that repeats its coarser ones")
         self._trunk = model.image_encoder.trunk
-        self._position = neck.position_encoding
+        self._places = Places(model)
         self._dtype = dtype
         coarse = [_matrix(each.conv, dtype) for each in neck.convs[:2]]
         fine = [
@@ -51,8 +52,6 @@ class FastEncoder:
             )
         ]
         self._levels = [*fine, coarse[1], coarse[0]]
-        self._places: dict[tuple[int, int], torch.Tensor] = {}
-        self._positions: dict[tuple[int, int], torch.Tensor] = {}
 
     def __call__(self, pictures: torch.Tensor) -> list[Encoded]:
         """`(B, 3, S, S)` float32, normalised."""
@@ -70,7 +69,7 @@ class FastEncoder:
         levels[2] = levels[2] + coarsest.repeat_interleave(2, 1).repeat_interleave(2, 2)
         sizes = [(int(each.shape[1]), int(each.shape[2])) for each in levels]
         flat = [each.flatten(1, 2).transpose(0, 1) for each in levels]
-        position = self._position_of(levels[2])
+        position = self._places.of_level(levels[2].permute(0, 3, 1, 2))
         return [
             Encoded([_entry(each, number) for each in flat], [position], sizes)
             for number in range(len(pictures))
@@ -80,10 +79,7 @@ class FastEncoder:
         """`(B, H_i, W_i, C_i)` at the end of each stage."""
         trunk = self._trunk
         seen = trunk.patch_embed(pictures.to(self._dtype))
-        size = (int(seen.shape[1]), int(seen.shape[2]))
-        if size not in self._places:
-            self._places[size] = trunk._get_pos_embed(size)
-        seen = seen + self._places[size]
+        seen = seen + self._places.of_patches(seen)
         ends = []
         for number, block in enumerate(trunk.blocks):
             seen = self._through(block, seen)
@@ -95,14 +91,6 @@ class FastEncoder:
         if block.window_size and not seen.is_cuda:
             return _by_strips(block, seen)
         return _tensor(block(seen))
-
-    def _position_of(self, level: torch.Tensor) -> torch.Tensor:
-        size = (int(level.shape[1]), int(level.shape[2]))
-        if size not in self._positions:
-            like = level[:1].permute(0, 3, 1, 2)
-            found = self._position(like).to(level.dtype)
-            self._positions[size] = found.flatten(2).permute(2, 0, 1)
-        return self._positions[size]
 
 
 def _tensor(found: Any) -> torch.Tensor:

@@ -84,18 +84,18 @@ class Forward:
         self,
         model: Any,
         attention: Attention,
-        encoder: Encoder | None = None,
+        encoder: Encoder,
         *,
         batched: bool,
     ) -> None:
-        """`model` is a `sam2` `SAM2Base` in eval mode; its own image encoder unless one is given.
+        """`model` is a `sam2` `SAM2Base` in eval mode.
 
         `batched` runs frames and objects of equal shape together.
         """
         self.model = model
         self.batched = batched
         self.attention = attention
-        self.encoder = encoder or self._encode
+        self.encoder = encoder
         self._tokenizer = Tokenizer(model)
 
     @property
@@ -135,13 +135,6 @@ class Forward:
         for numbers in groups:
             most = max(1, _PLACES // side**2) if on_cpu else len(numbers)
             yield from (numbers[n : n + most] for n in range(0, len(numbers), most))
-
-    def _encode(self, pictures: torch.Tensor) -> list[Encoded]:
-        """By the official module; one picture."""
-        _, features, positions, sizes = self.model._prepare_backbone_features(
-            self.model.forward_image(pictures)
-        )
-        return [Encoded(features, positions, sizes)]
 
     def _run(self, asks: Sequence[Ask], holes: Sequence[int]) -> list[Output]:
         """Asks of one shape."""

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
-from kinemask_segmenter.engines.sam2.attention import ExactAttention, FastAttention
+from kinemask_segmenter.engines.sam2.attention import FastAttention
 from kinemask_segmenter.engines.sam2.checkpoints import Checkpoint
 from kinemask_segmenter.engines.sam2.encoder import FastEncoder
+from kinemask_segmenter.engines.sam2.exact import ExactAttention, ExactEncoder
 from kinemask_segmenter.engines.sam2.forward import Forward
 from kinemask_segmenter.engines.sam2.precision import lowered
 from kinemask_segmenter.engines.sam2.weights import build, state_dict
@@ -65,7 +66,8 @@ class Models:
 
 def exact(model: Any) -> Forward:
     """The official arithmetic, bit for bit, one object at a time."""
-    return Forward(model, ExactAttention(model.memory_attention), batched=False)
+    attention = ExactAttention(model.memory_attention)
+    return Forward(model, attention, ExactEncoder(model), batched=False)
 
 
 def fast_forward(model: Any, dtype: torch.dtype = torch.float32) -> Forward:
