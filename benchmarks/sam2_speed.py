@@ -166,7 +166,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--objects", type=int, nargs="+")
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"])
     parser.add_argument("--models", nargs="+", choices=sorted(sam2_models.CONFIGS))
-    parser.add_argument("--frames", type=int, default=8, help="timed at 1024 px; smaller: more")
+    parser.add_argument("--frames", type=int, default=5, help="timed at 1024 px; smaller: more")
     parser.add_argument("--threads", type=int, default=2, help="of a CPU")
     parser.add_argument(
         "--official-compiled", action="store_true", help="the official vos_optimized too; CUDA"
