@@ -21,18 +21,19 @@ from kinemask.effects._palette import palette_color
 from kinemask.effects._planar import (
     PLANAR_EFFECT_NAMES,
     PlanarEffect,
-    Touched,
     default_intensity,
     draw_planar_label,
     make_planar_effect,
 )
 from kinemask.effects._planes import Planes
-from kinemask.effects._restoring import Outline, restore
+from kinemask.effects._restoring import Back, Outline, coming_back, restore
+from kinemask.effects._touched import Touched
 from kinemask.effects._types import Color, EffectObject, EffectSpec
 
 __all__ = [
     "EFFECT_NAMES",
     "PLANAR_EFFECT_NAMES",
+    "Back",
     "Color",
     "Effect",
     "EffectObject",
@@ -43,6 +44,7 @@ __all__ = [
     "Planes",
     "Touched",
     "Who",
+    "coming_back",
     "default_intensity",
     "draw_planar_label",
     "is_nameable",

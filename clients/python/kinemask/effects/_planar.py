@@ -8,7 +8,7 @@ in a region gets the effect's colour as a whole.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 import cv2
 import numpy as np
@@ -17,37 +17,14 @@ from kinemask.effects._labels import place_label
 from kinemask.effects._painters import averages_size, line_opacity, outline_px
 from kinemask.effects._planes import Plane, Planes, Samples, any_of_block, mean_of_block
 from kinemask.effects._region import Weights
+from kinemask.effects._restoring import Back
+from kinemask.effects._touched import Touched, given_back, reached
 from kinemask.effects._types import Color, EffectObject, EffectSpec
 from kinemask.effects._weights import Soft, merged, soft_region
 
 _CHROMA_NEUTRAL: Final = 128
 _BLACK_Y: Final = 16
 _OVERLAY_LINE: Final = 0.35
-
-
-class Touched(NamedTuple):
-    """Where an effect was drawn."""
-
-    regions: tuple[Soft, ...]
-    """Of the objects that are in the frame."""
-    background: bool
-    """True if it was drawn on everything but the regions."""
-
-    def add_to(self, covered: Weights) -> None:
-        """Set `(H, W)` uint8 to 255 wherever the whole effect was drawn."""
-        if not self.background:
-            for region in self.regions:
-                part = region.luma(covered)
-                cv2.bitwise_or(part, region.inside, part)
-            return
-        kept = merged(self.regions)
-        if kept is None:
-            covered[:] = 255
-            return
-        changed = kept.weights == 0
-        outside = np.ones(covered.shape, np.bool_)
-        kept.luma(outside)[:] = changed
-        covered[outside] = 255
 
 
 class PlanarEffect(ABC):
@@ -58,8 +35,13 @@ class PlanarEffect(ABC):
         self.intensity = intensity
         self.feather_px = feather_px
 
-    def draw(self, planes: Planes, objects: Sequence[EffectObject]) -> Touched:
+    def draw(
+        self, planes: Planes, objects: Sequence[EffectObject], kept: Sequence[Back] = ()
+    ) -> Touched:
         """Draw on these objects in place, in their order; where that was.
+
+        `kept` get back what it changes of theirs, but for effects on the background: those are
+        meant for everybody else.
 
         Raises:
             ValueError: a mask has another size than the frame.
@@ -69,8 +51,12 @@ class PlanarEffect(ABC):
             for item in objects
             if (region := soft_region(item, self.spec, self.feather_px, *planes.y.shape))
         ]
-        self._draw(planes, found)
-        return Touched(tuple(region for _, region in found), isinstance(self, _Background))
+        regions = tuple(region for _, region in found)
+        background = isinstance(self, _Background)
+        back = () if background else reached(kept, regions)
+        with given_back(planes, back):
+            self._draw(planes, found)
+        return Touched(regions, background, back)
 
     @abstractmethod
     def _draw(self, planes: Planes, found: list[tuple[EffectObject, Soft]]) -> None:

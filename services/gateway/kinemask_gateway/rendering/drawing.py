@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from kinemask import masks
 from kinemask.effects import (
+    Back,
     EffectObject,
+    Outline,
     Planes,
     Touched,
+    coming_back,
     draw_planar_label,
     palette_color,
 )
@@ -60,8 +64,9 @@ class Drawing:
             meant = [sight for sight in sights if rule.selection.covers(sight.entry)]
             ids = frozenset(sight.entry.object_id for sight in meant)
             items = [sight.item for sight in meant]
+            back = _coming_back(rule, sights, meant, *planes.y.shape)
             drawn += [
-                _Drawn(spec.name, ids, effect.draw(planes, items), spec.region == "mask")
+                _Drawn(spec.name, ids, effect.draw(planes, items, back), spec.region == "mask")
                 for effect, spec in ((effect, effect.spec) for effect in rule.effects)
             ]
             if rule.show_labels:
@@ -134,6 +139,33 @@ def _item(entry: TrackedObject, height: int, width: int) -> EffectObject:
     mask, window = found or (None, None)
     color = palette_color(entry.object_id)
     return EffectObject(mask, entry.box_xyxy, color, window_xyxy=window)
+
+
+def _coming_back(
+    rule: Rule, sights: Sequence[_Sight], meant: Sequence[_Sight], height: int, width: int
+) -> Sequence[Back]:
+    """What a rule must give back to those whom its names leave out."""
+    if not (rule.selection.by_name and meant):
+        return ()
+    kept = [one for one in sights if one.item.mask is not None and rule.selection.keeps(one.entry)]
+    if not kept:
+        return ()
+    covered = [_outline(one, height, width) for one in meant]
+    return coming_back([_outline(one, height, width) for one in kept], covered, height, width)
+
+
+def _outline(sight: _Sight, height: int, width: int) -> Outline:
+    """A leak guard's mask is a guess. So is a box: whoever is in it may be anywhere in it."""
+    mask, window = sight.item.mask, sight.item.window_xyxy
+    if mask is None:
+        x_min, y_min, x_max, y_max = sight.item.box_xyxy or (0, 0, width, height)
+        window = (
+            *(max(math.floor(x_min), 0), max(math.floor(y_min), 0)),
+            *(min(math.ceil(x_max), width), min(math.ceil(y_max), height)),
+        )
+        mask = np.ones((max(window[3] - window[1], 0), max(window[2] - window[0], 0)), np.bool_)
+    guess = sight.item.mask is None or sight.entry.origin is MaskOrigin.LEAK_GUARD
+    return Outline(mask, 0.0 if guess else sight.entry.score, window)
 
 
 def _label(planes: Planes, sight: _Sight) -> None:

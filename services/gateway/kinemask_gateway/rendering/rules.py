@@ -40,6 +40,14 @@ class Selection:
             return False
         if self.prompts and _plain(entry.prompt) not in self.prompts:
             return False
+        return self._names_cover(entry)
+
+    def keeps(self, entry: TrackedObject) -> bool:
+        """Whether it is known who an object is and the names leave them out, whatever the other
+        lists say. What has no name, like a body around a covered face, is kept by nobody."""
+        return self.by_name and is_decided(entry) and not self._names_cover(entry)
+
+    def _names_cover(self, entry: TrackedObject) -> bool:
         if not is_decided(entry):
             return not self.only_names or may_have_name(entry)
         names = _names(entry)
