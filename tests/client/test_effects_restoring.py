@@ -70,7 +70,8 @@ def crossing(draw: st.DrawFn) -> Scene:
 
 
 def union(outlines: list[Outline], height: int, width: int) -> BoolMask:
-    return np.logical_or.reduce([one.within((0, 0, width, height)) for one in outlines])
+    masks = [one.within((0, 0, width, height)) for one in outlines]
+    return np.asarray(np.logical_or.reduce(masks), np.bool_)
 
 
 @given(crossing())
