@@ -1,7 +1,7 @@
 """From what a user says about an object on one frame to a mask of it.
 
-Boxes and points go through GrabCut (Rother et al., 2004) on a small crop; refinements by point
-flood the region of like colour around it.
+Boxes and points go through GrabCut on a small crop; refinements by point flood the region of like
+colour around it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinemask_segmenter.engines.base import Prompt
+from kinemask_segmenter.engines.flow.grabcut import grab_cut
 from kinemask_segmenter.engines.flow.pixels import Bytes, Geometry
 
 Bools = NDArray[np.bool_]
 
-_CROP_SIDE_PX = 160
-_ROUNDS = 4
 # Share of a box's width or height that a mask may leave empty on one side.
 _WIDEST_GAP = 0.2
 _SMALLEST_FILL = 0.25
@@ -30,7 +29,6 @@ _POINT_REACH = 0.16
 """Radius around a point in which its object is looked for, as part of the shorter side."""
 _CORRECTION_REACH = 0.08
 _FLOOD_DIFFERENCE = 14
-_RNG_SEED = 7
 
 
 @dataclass(frozen=True)
@@ -223,35 +221,8 @@ def _touched(mask: Bools, points_xy: NDArray[np.float64]) -> Bools:
 
 
 def _grab_cut(lab: Bytes, labels: Bytes, prompt: WorkPrompt, margin: float) -> Bools:
-    """GrabCut on a crop around everything that is not certain background."""
+    """GrabCut with what the points say."""
     for points, label in ((prompt.inside_xy, cv2.GC_FGD), (prompt.outside_xy, cv2.GC_BGD)):
         for x, y in points:
             cv2.circle(labels, (int(x), int(y)), 1, int(label), -1)
-    rows, columns = np.nonzero(labels != cv2.GC_BGD)
-    if len(rows) == 0:
-        return np.zeros(labels.shape, np.bool_)
-    pad = int(margin * max(np.ptp(rows) + 1, np.ptp(columns) + 1)) + 2
-    crop = (
-        slice(max(0, int(rows.min()) - pad), int(rows.max()) + pad + 1),
-        slice(max(0, int(columns.min()) - pad), int(columns.max()) + pad + 1),
-    )
-    mask = np.zeros(labels.shape, np.bool_)
-    mask[crop] = _grab_cut_small(np.ascontiguousarray(lab[crop]), labels[crop].copy())
-    return mask
-
-
-def _grab_cut_small(lab: Bytes, labels: Bytes) -> Bools:
-    height, width = labels.shape
-    scale = min(1.0, _CROP_SIDE_PX / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(lab, size, interpolation=cv2.INTER_AREA)
-    tags = np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST), np.uint8)
-    fore, back = (tags & 1) > 0, (tags & 1) == 0
-    if min(size) < 2 or fore.sum() < 10 or back.sum() < 10:
-        return (labels & 1) > 0  # Too few pixels for GrabCut's five colours a side.
-    cv2.setRNGSeed(_RNG_SEED)
-    models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(small, tags, None, *models, _ROUNDS, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]  # the stubs do not know that the rectangle may be None
-    mask = ((tags & 1) > 0).astype(np.float32)
-    back = cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(back > 0.5, np.bool_)
+    return grab_cut(lab, labels, margin)

@@ -24,7 +24,7 @@ from kinemask_segmenter.engines.flow.layers.saved import LayersHeader, put_layer
 from kinemask_segmenter.engines.flow.network import Network
 from kinemask_segmenter.engines.flow.objects import Followed, Said
 from kinemask_segmenter.engines.flow.pixels import Geometry
-from kinemask_segmenter.engines.flow.stream import StreamState
+from kinemask_segmenter.engines.flow.state import StreamState
 
 VERSION = 2
 _MAGIC = b"KMFLOW\r\n"

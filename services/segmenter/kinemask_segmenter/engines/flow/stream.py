@@ -7,53 +7,25 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-import numpy as np
-
 from kinemask_segmenter.engines.base import FrameGoneError, Image, ObjectMask, Prompt
 from kinemask_segmenter.engines.flow.config import FlowConfig
-from kinemask_segmenter.engines.flow.follow import Bools
-from kinemask_segmenter.engines.flow.layers import Layers
 from kinemask_segmenter.engines.flow.masks import RawObject, compete, crop, expand
 from kinemask_segmenter.engines.flow.motion import Halves, Motion, backward_flow
-from kinemask_segmenter.engines.flow.objects import Followed, refine, start
-from kinemask_segmenter.engines.flow.pixels import Bytes, Geometry, WorkFrame, to_lab
+from kinemask_segmenter.engines.flow.objects import refine, start
+from kinemask_segmenter.engines.flow.pixels import Geometry, WorkFrame, to_lab
 from kinemask_segmenter.engines.flow.prompts import to_work
-from kinemask_segmenter.engines.flow.walking import FlowWalk, Passed, Traveller, unpack
+from kinemask_segmenter.engines.flow.state import Retained, StreamState, pack, unpack
+from kinemask_segmenter.engines.flow.walking import FlowWalk, Passed, Traveller
 from kinemask_segmenter.engines.prompting import check_image, check_prompts
 
 ResultT = TypeVar("ResultT")
 
 _UNSURE_SCORE = 0.5
 """Highest score of an object that touches another one, where both may be taken for each other."""
-
-
-@dataclass
-class Retained:
-    """What is kept of a recent frame, so that a late prompt can be carried forward from it."""
-
-    frame_id: int
-    lab: Bytes
-    flow: Halves | None
-    """From this frame to the one before; None on the first."""
-    masks: dict[int, Bytes] = field(default_factory=dict)
-    """Bit-packed working-size mask per object followed then."""
-
-
-@dataclass
-class StreamState:
-    """What a snapshot holds.
-
-    Invariants: `objects` is ordered by id; `grey` is of the newest frame, None before the first.
-    """
-
-    last_frame_id: int | None = None
-    grey: Bytes | None = None
-    objects: dict[int, Followed] = field(default_factory=dict)
-    layers: Layers = field(default_factory=Layers)
 
 
 class FlowStream:
@@ -164,7 +136,7 @@ class FlowStream:
             check_prompts(prompts, state.objects, self._geometry.height, self._geometry.width)
             entry = Retained(frame_id, frame.lab, self._follow_all(frame))
             state.last_frame_id, state.grey = frame_id, frame.flow_grey
-            entry.masks = {key: _pack(each.belief.level) for key, each in state.objects.items()}
+            entry.masks = {key: pack(each.belief.level) for key, each in state.objects.items()}
             for prompt in prompts:
                 self._apply(prompt, entry, frame)
             self._retained.append(entry)
@@ -193,7 +165,7 @@ class FlowStream:
         self._state.layers.correct(key)
         packed = entry.masks.get(key)
         told = entry.frame_id, frame, prompt, self._geometry, self._config
-        others = _others(entry, key, frame.shape)
+        others = entry.others(key, frame.shape)
         if key in objects and packed is not None:
             item = refine(objects[key], unpack(packed, frame.shape), *told, others)
         else:
@@ -201,7 +173,7 @@ class FlowStream:
         objects[key] = item
         if entry.frame_id == self._state.last_frame_id:
             self._state.layers.show(key, frame.lab, item.belief.level > 127)
-        entry.masks[key] = _pack(item.belief.level)
+        entry.masks[key] = pack(item.belief.level)
         self._state.objects = dict(sorted(objects.items()))
 
     def _known_better(self, prompt: Prompt, entry: Retained) -> bool:
@@ -240,7 +212,7 @@ class FlowStream:
                 item = self._state.objects[key]
                 item.advance(frame, motion, self._config)
                 item.learn(frame, self._config)
-                entry.masks[key] = _pack(item.belief.level)
+                entry.masks[key] = pack(item.belief.level)
 
     def _raw(self) -> list[RawObject]:
         state = self._state
@@ -251,13 +223,3 @@ class FlowStream:
             else each
             for each in compete(objects, self._geometry)
         ]
-
-
-def _others(entry: Retained, object_id: int, shape: tuple[int, int]) -> Bools | None:
-    """Pixels of all other objects."""
-    masks = [unpack(packed, shape) for key, packed in entry.masks.items() if key != object_id]
-    return np.any(masks, axis=0) if masks else None
-
-
-def _pack(level: Bytes) -> Bytes:
-    return np.packbits(level > 127)

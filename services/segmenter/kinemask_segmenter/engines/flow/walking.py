@@ -20,6 +20,7 @@ from kinemask_segmenter.engines.flow.masks import RawObject, compete, crop
 from kinemask_segmenter.engines.flow.motion import Motion, backward_flow
 from kinemask_segmenter.engines.flow.objects import Followed, believe
 from kinemask_segmenter.engines.flow.pixels import Bytes, Geometry, WorkFrame
+from kinemask_segmenter.engines.flow.state import unpack
 
 Run = Callable[[Callable[[], list[RawObject]]], Awaitable[list[RawObject]]]
 """Runs blocking work in a thread of the engine."""
@@ -119,9 +120,3 @@ def _nowhere(frame: WorkFrame) -> Belief:
     height, width = frame.shape
     level = np.zeros((height, width), np.uint8)
     return Belief(level, 0.0, Window(0, 0, width, height), missing=1, score=0.0)
-
-
-def unpack(packed: Bytes, shape: tuple[int, int]) -> Bools:
-    """A bit-packed mask as `(h, w)` bool."""
-    bits = np.unpackbits(packed, count=shape[0] * shape[1])
-    return bits.reshape(shape).astype(np.bool_)

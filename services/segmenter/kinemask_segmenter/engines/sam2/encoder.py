@@ -89,16 +89,16 @@ class FastEncoder:
 
     def _through(self, block: Any, seen: torch.Tensor) -> torch.Tensor:
         if block.window_size and not seen.is_cuda:
-            return _by_strips(block, seen)
-        return _tensor(block(seen))
+            return by_strips(block, seen)
+        return tensor(block(seen))
 
 
-def _tensor(found: Any) -> torch.Tensor:
+def tensor(found: Any) -> torch.Tensor:
     assert isinstance(found, torch.Tensor)
     return found
 
 
-def _by_strips(block: Any, seen: torch.Tensor) -> torch.Tensor:
+def by_strips(block: Any, seen: torch.Tensor) -> torch.Tensor:
     """A block with windows on rows of windows, some at a time."""
     window = int(block.window_size)
     row = window * seen.shape[2] * seen.shape[3]

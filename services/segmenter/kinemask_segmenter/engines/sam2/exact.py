@@ -3,7 +3,8 @@
 Every number is made by the same operation from the same numbers as in PyPI `sam2`. Left out is only
 what gives nothing new: positions that depend on the size alone are kept, the first layer's
 self-attention of a frame is shared by its objects, positions are added to memory once for all
-layers, and keys are rotated where they lie.
+layers, and keys are rotated where they lie. Blocks with windows run strip by strip where that gives
+the same bits, which is tried.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from torch.nn.functional import interpolate, scaled_dot_product_attention
 
 from kinemask_segmenter.engines.sam2.attention import start
+from kinemask_segmenter.engines.sam2.encoder import by_strips, tensor
 from kinemask_segmenter.engines.sam2.features import Encoded
 from kinemask_segmenter.engines.sam2.places import Places
 from kinemask_segmenter.engines.sam2.tokens import Tokens
@@ -28,6 +30,8 @@ class ExactEncoder:
         """`model` is a `sam2` `SAM2Base`."""
         self._model = model
         self._places = Places(model)
+        self._same: dict[tuple[object, ...], bool] = {}
+        """Whether a block gives the same bits by strips, for a size and a number of threads."""
 
     def __call__(self, pictures: torch.Tensor) -> list[Encoded]:
         """`(B, 3, S, S)` float32, normalised."""
@@ -54,10 +58,23 @@ class ExactEncoder:
         seen = seen + self._places.of_patches(seen)
         ends = []
         for number, block in enumerate(trunk.blocks):
-            seen = block(seen)
+            seen = self._through(number, block, seen)
             if number in trunk.stage_ends:
                 ends.append(seen.permute(0, 3, 1, 2))
         return ends
+
+    def _through(self, number: int, block: Any, seen: torch.Tensor) -> torch.Tensor:
+        """One block. Windows do not see each other, so strips differ from the whole at most in the
+        order in which a library adds: that depends on shapes and threads, not on what is added, so
+        one picture tells."""
+        if not block.window_size or seen.is_cuda:
+            return tensor(block(seen))
+        key = (number, seen.shape, torch.get_num_threads())
+        if key not in self._same:
+            whole = tensor(block(seen))
+            self._same[key] = torch.equal(whole, by_strips(block, seen))
+            return whole
+        return by_strips(block, seen) if self._same[key] else tensor(block(seen))
 
     def _pyramid(self, ends: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """`(1, 256, H_i, W_i)`, the finest first; made from the coarsest on."""
