@@ -25,6 +25,9 @@ from kinemask.images import Image
 class Effect(ABC):
     """Draws on the objects of a frame. Holds no state: one may serve many threads."""
 
+    background = False
+    """Whether it changes everything but the objects."""
+
     def __init__(self, spec: EffectSpec, intensity: float) -> None:
         self.spec = spec
         self.intensity = intensity
@@ -72,6 +75,8 @@ class _PaintEffect(Effect):
 
 class _DimEffect(Effect):
     """Everything but the objects, darkened; without objects the whole frame."""
+
+    background = True
 
     def _draw(self, image: Image, found: list[tuple[EffectObject, Region]]) -> None:
         kept = [(region, region.of(image).copy()) for _, region in found]

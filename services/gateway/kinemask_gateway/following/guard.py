@@ -2,7 +2,7 @@
 
 A mask is held from the side it was seen on, moved along the way between both sides where there are
 two, and grows with every frame away from a seen one. Of both sides the union is covered. Masks of
-seen objects grow by a share of their size.
+seen objects grow by a share of their size, and by more before a detection found them.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ Lookup = Callable[[int, int], TrackedObject | None]
 """From a frame and an object id to the object there."""
 _HELD = 64
 _SCORE_SHARE = 0.5
+_COMING_IN = 2.0
+"""Of what comes in over the frame's border more may be there than is masked: a leg, say."""
+_BORDER_PX = 2.0
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,10 @@ class Guard:
         return tuple(found[object_id] for object_id in sorted(found))
 
     def _grown(self, entry: TrackedObject) -> TrackedObject:
-        grow_px = math.ceil(self._grow_share * math.sqrt(entry.area_px))
+        side_px = math.sqrt(entry.area_px)
+        if entry.origin is MaskOrigin.BACKWARD_FILL and entry.box_xyxy is not None:
+            side_px = max(side_px, _unconfirmed_side(entry.box_xyxy, self._size))
+        grow_px = math.ceil(self._grow_share * side_px)
         return with_mask(entry, grown(entry.mask(*self._size), grow_px)) if grow_px else entry
 
     def cover(self, cover: Cover, frame_index: int) -> TrackedObject | None:
@@ -119,6 +125,16 @@ class Guard:
         bottom, right = min(y + rows, height), min(x + columns, width)
         if top < bottom and left < right:
             mask[top:bottom, left:right] |= seen.crop[top - y : bottom - y, left - x : right - x]
+
+
+def _unconfirmed_side(box: BoxXyxy, size: tuple[int, int]) -> float:
+    """What growth is a share of before a detection found an object: its box's longer side, in
+    pixels, for what is missing of a mask lies outside of it; more at the frame's border."""
+    x_min, y_min, x_max, y_max = box
+    side = max(x_max - x_min, y_max - y_min)
+    height, width = size
+    nearest = min(x_min, y_min, width - x_max, height - y_max)
+    return side * (_COMING_IN if nearest <= _BORDER_PX else 1.0)
 
 
 def grown(mask: BoolMask, grow_px: int) -> BoolMask:

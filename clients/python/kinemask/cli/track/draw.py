@@ -20,13 +20,15 @@ class Painter:
 
         self._effects = [make_effect(spec) for spec in specs]
         self._rule = rule
+        # Whoever keeps their pixels is left as they are; the background is not somebody's.
+        self._restores = not any(effect.background for effect in self._effects)
 
     def draw(self, image: RgbImage, answer: LiveFrame) -> RgbImage:
         """`(H, W, 3)` uint8 RGB, changed where the frame's objects are; in place if it can be."""
         there = [entry for entry in answer.objects if _is_there(entry)]
         drawn = [entry for entry in there if self._draws_on(entry)]
-        kept = _outlines([entry for entry in there if entry not in drawn])
-        original = image.copy() if kept and drawn else None
+        kept = _outlines([entry for entry in there if _is_known(entry) and entry not in drawn])
+        original = image.copy() if kept and drawn and self._restores else None
         found = [self._drawable(entry) for entry in drawn]
         for effect in self._effects:
             own = image.flags.c_contiguous and image.flags.writeable
@@ -71,3 +73,8 @@ def _outlines(entries: Sequence[LiveObject]) -> list[Outline]:
 
 def _is_there(entry: LiveObject) -> bool:
     return entry.box is not None
+
+
+def _is_known(entry: LiveObject) -> bool:
+    """Whether it is known who it is: only a name keeps somebody visible."""
+    return entry.name is not None and entry.name.decided
