@@ -22,7 +22,7 @@ from tests.gateway.live_kit import (
 )
 from tests.segmenter.box_engine import BoxEngine
 from tests.segmenter.segment_calls import segmenting
-from tests.stream_kit import code_of
+from tests.stream_kit import code_of, eventually
 
 BOX = (10.0, 10.0, 20.0, 20.0)
 
@@ -181,6 +181,10 @@ async def test_streams_spread_over_the_replicas() -> None:
         replicas = [await stack.enter_async_context(segmenting(e)) for e in engines]
         addresses = ",".join(r.server.address for r in replicas)
         live = await stack.enter_async_context(gateway(segmenter_addresses=addresses))
+        downstream = live.service._downstream
+        assert downstream is not None
+        # Until a replica is ready the others have its turns.
+        await eventually(lambda: downstream.pools["segmenter"].ready == 2)
         for _ in range(4):
             client = await live.opened(prompted())
             await stream_frames(client, 0, 0)

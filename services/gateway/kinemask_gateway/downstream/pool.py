@@ -61,6 +61,11 @@ class ReplicaPool:
         """False if every replica is known to be down."""
         return any(channel.get_state() not in _DOWN for channel in self._channels)
 
+    @property
+    def ready(self) -> int:
+        """How many addresses are connected and healthy."""
+        return sum(channel.get_state() is _READY for channel in self._channels)
+
     def connect(self) -> None:
         """Begin to connect, so that health is known before the first call."""
         for channel in self._channels:
