@@ -50,6 +50,13 @@ class NameRule:
             return is_nameable(who.label) and (not who.decided or self._names(who))
         return True
 
+    def keeps(self, who: Who) -> bool:
+        """Whether it is known who this is, and the names leave them out.
+
+        Only then nothing that is drawn beside somebody may change their pixels.
+        """
+        return who.decided and not self.draws_on(who)
+
     def _names(self, who: Who) -> bool:
         known = {who.person_id.casefold(), who.name.strip().casefold()} - {""}
         return bool(known & self._wanted)

@@ -44,12 +44,7 @@ class Rendering:
         for effect in self._effects:
             image = effect.apply(image, drawn)
         if self._rule and drawn and not any(effect.background for effect in self._effects):
-            # Only a name keeps somebody visible, and nobody is the background.
-            kept = [
-                entry
-                for entry in there
-                if entry.name.decided and not self._rule.draws_on(_who(entry))
-            ]
+            kept = [entry for entry in there if self._rule.keeps(_who(entry))]
             effects.restore(image, rgb, _outlines(kept), _outlines(meant))
         return images.encode_jpeg(image, self._quality)
 

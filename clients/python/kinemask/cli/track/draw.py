@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kinemask.effects import EffectObject, EffectSpec, NameRule, Outline
+    from kinemask.effects import EffectObject, EffectSpec, NameRule, Outline, Who
     from kinemask.results import LiveFrame
     from kinemask.types import LiveObject, RgbImage
 
@@ -26,8 +26,9 @@ class Painter:
     def draw(self, image: RgbImage, answer: LiveFrame) -> RgbImage:
         """`(H, W, 3)` uint8 RGB, changed where the frame's objects are; in place if it can be."""
         there = [entry for entry in answer.objects if _is_there(entry)]
-        drawn = [entry for entry in there if self._draws_on(entry)]
-        kept = _outlines([entry for entry in there if _is_known(entry) and entry not in drawn])
+        rule = self._rule
+        drawn = [entry for entry in there if rule is None or rule.draws_on(_who(entry))]
+        kept = _outlines([entry for entry in there if rule is not None and rule.keeps(_who(entry))])
         original = image.copy() if kept and drawn and self._restores else None
         found = [self._drawable(entry) for entry in drawn]
         for effect in self._effects:
@@ -38,17 +39,6 @@ class Painter:
 
             restore(image, original, kept, _outlines(drawn))
         return image
-
-    def _draws_on(self, entry: LiveObject) -> bool:
-        from kinemask.effects import Who
-
-        if self._rule is None:
-            return True
-        words = f"{entry.label} {entry.prompt}"
-        name = entry.name
-        if name is None:
-            return self._rule.draws_on(Who(words))
-        return self._rule.draws_on(Who(words, name.decided, name.person_id, name.name))
 
     @staticmethod
     def _drawable(entry: LiveObject) -> EffectObject:
@@ -75,6 +65,8 @@ def _is_there(entry: LiveObject) -> bool:
     return entry.box is not None
 
 
-def _is_known(entry: LiveObject) -> bool:
-    """Whether it is known who it is: only a name keeps somebody visible."""
-    return entry.name is not None and entry.name.decided
+def _who(entry: LiveObject) -> Who:
+    from kinemask.effects import Who
+
+    words, name = f"{entry.label} {entry.prompt}", entry.name
+    return Who(words) if name is None else Who(words, name.decided, name.person_id, name.name)

@@ -38,7 +38,8 @@ class Followed:
     """State of one object.
 
     Invariant: depends only on the object's own prompts, the frames since, and, while it touches
-    other objects, on those (`layers`): adding or removing one that is far away changes nothing.
+    other objects or a box around it holds some of them, on those (`layers`, `others`): adding or
+    removing one that is far away changes nothing.
     """
 
     object_id: int

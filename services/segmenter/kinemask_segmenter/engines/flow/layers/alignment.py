@@ -14,7 +14,7 @@ import numpy as np
 
 from kinemask_segmenter.engines.flow.follow import Bools
 from kinemask_segmenter.engines.flow.layers.pose import Pose, to_patch
-from kinemask_segmenter.engines.flow.layers.template import Template
+from kinemask_segmenter.engines.flow.layers.template import Template, slopes
 from kinemask_segmenter.engines.flow.pixels import Floats
 
 _ROUNDS = 12
@@ -138,9 +138,7 @@ def _core(template: Template) -> Bools:
 
 def _slopes(template: Template) -> Floats:
     """`(4, h, w)`: how the lightness changes with x, y, growth and turn (per patch radius)."""
-    lightness = np.ascontiguousarray(template.mean[..., 0])
-    across = cv2.Sobel(lightness, cv2.CV_32F, 1, 0, scale=1 / 8)
-    along = cv2.Sobel(lightness, cv2.CV_32F, 0, 1, scale=1 / 8)
+    across, along = slopes(template.mean)
     width, height = template.size
     radius = np.float32(_radius(template))
     x = (np.arange(width, dtype=np.float32) - np.float32((width - 1) / 2)) / radius

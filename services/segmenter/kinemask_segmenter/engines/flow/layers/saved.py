@@ -28,7 +28,8 @@ class TemplateHeader(BaseModel):
     frames: int
     strange_frames: int
     held: bool
-    shown: bool
+    shown: bool = False
+    """Snapshots of before it was known have none."""
 
 
 class LayersHeader(BaseModel):

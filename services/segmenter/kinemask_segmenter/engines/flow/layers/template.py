@@ -170,7 +170,8 @@ def _outline(template: Template) -> Floats:
 
 def _steadiness(template: Template, distance: Floats) -> Floats | None:
     """`(h, w)` log-odds that a pixel moves along; None where the surroundings do not tell."""
-    steep = np.where(distance > _STEEP_PX, _slope_square(template.mean), 0)
+    across, along = slopes(template.mean)
+    steep = np.where(distance > _STEEP_PX, across**2 + along**2, 0)
     restless = np.log((template.spread + 1) / (1 + _POSE_VARIANCE * steep))
     own, other = restless[distance > _DEEP_PX], restless[distance < _OFF_PX]
     if template.frames < _FEWEST_FRAMES or len(own) < 20 or len(other) < 20:
@@ -185,12 +186,12 @@ def _steadiness(template: Template, distance: Floats) -> Floats | None:
     return np.asarray(cv2.GaussianBlur(clipped, (0, 0), 0.5), np.float32)
 
 
-def _slope_square(mean: Floats) -> Floats:
-    """`(h, w)` squared gradient of the lightness, per square pixel."""
+def slopes(mean: Floats) -> tuple[Floats, Floats]:
+    """How the lightness changes with x and with y: `(h, w)` each, per pixel."""
     lightness = np.ascontiguousarray(mean[..., 0])
     across = cv2.Sobel(lightness, cv2.CV_32F, 1, 0, scale=1 / 8)
     along = cv2.Sobel(lightness, cv2.CV_32F, 0, 1, scale=1 / 8)
-    return np.asarray(across**2 + along**2, np.float32)
+    return np.asarray(across, np.float32), np.asarray(along, np.float32)
 
 
 def _location(values: Floats) -> tuple[float, float]:
