@@ -97,6 +97,17 @@ def test_chunks_join_to_one_clean_stream(
     assert joined(tmp_path / "c.mp4", path, chunks).read_bytes() == target.read_bytes()
 
 
+def test_what_a_chunk_becomes_depends_on_its_frames_alone(tmp_path: Path) -> None:
+    """Whatever lies in the memory that the encoder is given."""
+    path = make_video(tmp_path / "a.mp4", Source(pts=range(40)))
+    made = set()
+    for number in range(6):
+        junk = [np.full(size, 50 * number, np.uint8) for size in range(2_000, 60_000, 500)]
+        del junk
+        made.add(encoded(path, 0, 39).to_bytes())
+    assert len(made) == 1
+
+
 def test_sound_is_carried_over_packet_by_packet(tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4", Source(audio_codec="aac"))
     chunks = [encoded(path, 0, 9), encoded(path, 10, 19)]

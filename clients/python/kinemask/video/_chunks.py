@@ -255,7 +255,7 @@ def _set_up(context: VideoCodecContext, settings: EncoderSettings) -> None:
     context.color_primaries = settings.color.primaries
     context.color_trc = settings.color.transfer
     context.color_range = LIMITED_RANGE
-    context.options = {"crf": str(settings.crf), "preset": settings.preset}
+    context.options = settings.options
     context.thread_count = _THREADS
     context.flags |= Flags.frame_duration
 

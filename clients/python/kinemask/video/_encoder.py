@@ -49,6 +49,13 @@ class EncoderSettings:
         """One average frame in units of the time base, at least 1."""
         return max(round(1 / (self.rate * self.time_base)), 1)
 
+    @property
+    def options(self) -> dict[str, str]:
+        """For libx264. Without `cpu-independent` the same frames become other bytes on other CPUs,
+        and, in small videos, from one time to the next."""
+        parameters = "cpu-independent=1"
+        return {"crf": str(self.crf), "preset": self.preset, "x264-params": parameters}
+
 
 class Mp4Encoder:
     """One output file being written at `part`; errors name `path`. Not thread-safe."""
@@ -117,9 +124,8 @@ class Mp4Encoder:
 
     def _added_stream(self) -> VideoStream:
         settings = self._settings
-        options = {"crf": str(settings.crf), "preset": settings.preset}
         try:
-            stream = self._output.add_stream(CODEC, rate=settings.rate, options=options)
+            stream = self._output.add_stream(CODEC, rate=settings.rate, options=settings.options)
         except (av.error.FFmpegError, ValueError) as error:
             raise VideoError(self._path, f"this PyAV has no {CODEC} encoder: {error}") from error
         assert isinstance(stream, VideoStream)  # by the name of its codec
