@@ -67,11 +67,18 @@ def test_a_new_track_inside_a_mask_that_ran_over_brings_the_object_back() -> Non
     assert book.objects[1].track_id == 6
 
 
-def test_one_poor_box_does_not_make_a_mask_smaller() -> None:
+@pytest.mark.parametrize(
+    "mask_box",
+    [
+        pytest.param(RUN_OVER, id="inside the mask"),
+        pytest.param((0.0, -15.0, 10.0, 7.0), id="mostly inside, a part of a body"),
+    ],
+)
+def test_one_poor_box_does_not_make_a_mask_smaller(mask_box: BoxXyxy) -> None:
     book = ObjectBook()
     judge_round(book, [found(5)], [], [], 8)
-    for mask_box in [RUN_OVER, RUN_OVER, A] * 3:
-        verdict = judge_round(book, [found(5)], [], [Sighting(1, mask_box, 0.8)], 8)
+    for seen in [mask_box, mask_box, A] * 3:
+        verdict = judge_round(book, [found(5)], [], [Sighting(1, seen, 0.8)], 8)
         assert verdict.prompts == ()
 
 

@@ -22,7 +22,8 @@ class LeakGuard:
     grow_px_per_frame: float | None = None
     """Growth of a held mask for every frame away from a seen one. None: 1."""
     grow_share: float | None = None
-    """Growth of every mask, as a share of the square root of its area. None: 0.15."""
+    """Growth of every mask, as a share of the square root of its area; then its convex hull is
+    covered. 0: masks stay as they are where the object is seen. None: 0.15."""
 
 
 @dataclass(frozen=True)

@@ -555,7 +555,8 @@ class LeakGuard(_message.Message):
     """Frames where an object's score is below this are reported as at risk: 0..1. Default 0.5."""
     grow_share: _builtins.float
     """Share of the square root of its area by which every mask grows on every side, also where the object
-    is seen: models leave out edges and limbs. 0..1. Default 0.15.
+    is seen: models leave out edges and limbs. Then its convex hull is covered. 0..1. Default 0.15; 0:
+    masks stay as they are where the object is seen.
     """
     def __init__(
         self,

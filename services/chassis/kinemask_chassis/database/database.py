@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ _SETTLE_S = 60.0
 # Two transactions that wait for each other: Postgres ends one of them, which may begin again.
 _COLLISIONS = (pg.DeadlockDetected, pg.SerializationFailure)
 _ATTEMPTS = 5
+_PAUSE_S = 0.05
 
 
 class Database:
@@ -143,11 +145,12 @@ class Database:
             ServiceError: as `connection`, and then nothing is stored; or UNAVAILABLE, reason
                 COMMIT_UNKNOWN: the database did not come back within a minute to say.
         """
-        for _ in range(_ATTEMPTS - 1):
+        for attempt in range(1, _ATTEMPTS):
             try:
                 return await self._write(work)
             except _COLLISIONS:
-                continue
+                # Each for another time, or the same two collide again.
+                await asyncio.sleep(random.uniform(0, _PAUSE_S * attempt))
         return await self._write(work)
 
     async def _write(self, work: Callable[[Connection], Awaitable[Result]]) -> Result:

@@ -2,7 +2,8 @@
 
 A mask is held from the side it was seen on, moved along the way between both sides where there are
 two, and grows with every frame away from a seen one. Of both sides the union is covered. Masks of
-seen objects grow by a share of their size, and by more before a detection found them.
+seen objects grow by a share of their size, and by more before a detection found them; of what an
+object has on a frame the convex hull is covered.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinemask_gateway.following.covers import Cover
+from kinemask_gateway.following.hull import hull
 from kinemask_gateway.following.merged import with_mask
 from kinemask_gateway.tracks.values import BoxXyxy, MaskOrigin, ObjectState, TrackedObject
 
@@ -71,7 +73,10 @@ class Guard:
             else:
                 both = seen.mask(*self._size) | self._grown(extra).mask(*self._size)
                 found[extra.object_id] = with_mask(seen, both)
-        return tuple(found[object_id] for object_id in sorted(found))
+        return tuple(self._filled(found[object_id]) for object_id in sorted(found))
+
+    def _filled(self, entry: TrackedObject) -> TrackedObject:
+        return with_mask(entry, hull(entry.mask(*self._size))) if self._grow_share else entry
 
     def _grown(self, entry: TrackedObject) -> TrackedObject:
         side_px = math.sqrt(entry.area_px)

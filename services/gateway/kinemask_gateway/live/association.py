@@ -9,8 +9,8 @@ rules here are few and stated, because a privacy mask hangs on them:
   inside one of its kind (70%), which then takes the track over.
 - A known object is prompted again with its detection's box when it drifted: its mask is gone, or
   less than 88% of the detection is inside its mask's box. Where it is all inside but the mask is
-  much larger (IoU under 0.7), three rounds in a row have to say so: the word of one poor box must
-  not uncover what was covered.
+  much larger (IoU under 0.7), or mostly inside a mask's box that is twice as large, three rounds
+  in a row have to say so: the word of one poor box must not uncover what was covered.
 - An object that words found only once or twice, and that eight detection rounds in a row did not
   find although it was in sight, was a false alarm: it goes.
 - Under `rejoin`, a detection that fits no object is the nearest one of its kind that no detection
@@ -31,6 +31,7 @@ from kinemask_gateway.live.objects import (
     KnownObject,
     ObjectBook,
     Sighting,
+    area,
     contained,
     iou,
 )
@@ -45,6 +46,8 @@ WHOLE_SHARE = 0.88
 TOO_LARGE_ROUNDS = 3
 FALSE_ALARM_ROUNDS = 8
 _TOUCHING_IOU = 0.03
+_PART_INSIDE = 0.5
+_PART_AREA = 0.5
 
 
 @dataclass(frozen=True)
@@ -218,7 +221,7 @@ def _crowded(known: KnownObject, box: BoxXyxy, boxes: Sequence[tuple[int, BoxXyx
 def _drifted(known: KnownObject, box: BoxXyxy, boxes: Sequence[tuple[int, BoxXyxy]]) -> bool:
     """Whether to prompt it again; counts the rounds in a row that found its mask too large."""
     now = dict(boxes).get(known.object_id)
-    if now is None or contained(box, now) < WHOLE_SHARE:
+    if now is None or (contained(box, now) < WHOLE_SHARE and not _mostly_less(box, now)):
         known.too_large_rounds = 0
         return True
     if iou(now, box) >= TOO_LARGE_IOU:
@@ -229,6 +232,12 @@ def _drifted(known: KnownObject, box: BoxXyxy, boxes: Sequence[tuple[int, BoxXyx
         return False
     known.too_large_rounds = 0
     return True
+
+
+def _mostly_less(box: BoxXyxy, mask_box: BoxXyxy) -> bool:
+    """Whether a detection may well be of a part of what the mask shows."""
+    half_inside = contained(box, mask_box) >= _PART_INSIDE
+    return half_inside and area(box) < _PART_AREA * area(mask_box)
 
 
 def _forget_tracks(book: ObjectBook, ended_track_ids: Sequence[int]) -> None:
