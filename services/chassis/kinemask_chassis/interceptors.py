@@ -160,7 +160,7 @@ class _Rpc:
         except grpc.aio.InternalError:
             # What was written reached nobody: the client has gone, or its deadline is over.
             self._code = _why_cancelled()
-            raise grpc.aio.AbortError from None
+            raise asyncio.CancelledError from None  # grpc logs any other error
         except Exception as error:  # noqa: BLE001 - all of them must become a status
             return None, self._failed(error)
 
@@ -209,7 +209,7 @@ async def _end_with(status: Status, context: Context) -> NoReturn:
         await errors.abort(context, status)
     except grpc.aio.InternalError:
         # The client left before the status reached it: as good as said, and no news to log.
-        raise grpc.aio.AbortError from None
+        raise asyncio.CancelledError from None
 
 
 def _code_set_on(context: Context) -> grpc.StatusCode:
