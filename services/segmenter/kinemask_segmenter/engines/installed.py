@@ -10,7 +10,6 @@ from kinemask_segmenter.engines.registry import AbsentModel, EngineSet
 from kinemask_segmenter.engines.sam2.checkpoints import (
     KNOWN,
     Checkpoint,
-    default_path,
     present,
 )
 from kinemask_segmenter.settings import SegmenterSettings
@@ -54,8 +53,7 @@ def _sam2_engines(
         AbsentModel(
             known.name,
             "sam2",
-            f"no weights at {default_path(settings.models_dir, known)}: "
-            + _PULL.format(name=known.name),
+            f"no weights in {settings.models_dir}: {_PULL.format(name=known.name)}",
         )
         for known in KNOWN
         if known.name not in here
