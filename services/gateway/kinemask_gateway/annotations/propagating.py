@@ -14,8 +14,9 @@ from kinemask_gateway.annotations import messages as say
 from kinemask_gateway.annotations.masks import MaskStore
 from kinemask_gateway.annotations.plan import Direction, Plan, Target, make_plan, masks_of
 from kinemask_gateway.annotations.records import SessionRecord
-from kinemask_gateway.annotations.running import Running, Tools, new_holder
+from kinemask_gateway.annotations.running import Running, new_holder
 from kinemask_gateway.annotations.spans import minus, of_frames, within
+from kinemask_gateway.annotations.tools import Tools
 from kinemask_gateway.library import answers
 
 _LOOK_EVERY_S = 0.05

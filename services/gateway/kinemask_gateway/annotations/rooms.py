@@ -15,8 +15,8 @@ from kinemask_gateway.annotations.propagating import Propagations
 from kinemask_gateway.annotations.reading import Reading
 from kinemask_gateway.annotations.release import SessionRelease
 from kinemask_gateway.annotations.retracting import Retracting
-from kinemask_gateway.annotations.running import Tools
 from kinemask_gateway.annotations.sessions import Sessions
+from kinemask_gateway.annotations.tools import Tools
 from kinemask_gateway.downstream import Downstream
 from kinemask_gateway.library.parts import StoredParts
 from kinemask_gateway.settings import GatewaySettings
