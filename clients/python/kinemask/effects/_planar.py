@@ -13,10 +13,18 @@ from typing import Final
 import cv2
 import numpy as np
 
+from kinemask.effects._blending import (
+    blend,
+    blend_samples,
+    fill,
+    kept_chroma,
+    look_up,
+    outline,
+    parts,
+)
 from kinemask.effects._labels import place_label
-from kinemask.effects._painters import averages_size, line_opacity, outline_px
-from kinemask.effects._planes import Plane, Planes, Samples, any_of_block, mean_of_block
-from kinemask.effects._region import Weights
+from kinemask.effects._painters import averages_size
+from kinemask.effects._planes import Plane, Planes, Samples, mean_of_block
 from kinemask.effects._restoring import Back
 from kinemask.effects._touched import Touched, given_back, reached
 from kinemask.effects._types import Color, EffectObject, EffectSpec
@@ -77,10 +85,10 @@ class _Averaged(PlanarEffect):
             size = averages_size(height, width, self.intensity)
             chroma_weights = region.chroma_weights()
             luma = region.luma(planes.y)
-            _blend(luma, self._enlarged(luma, size), region.weights, region.hard)
+            blend(luma, self._enlarged(luma, size), region.weights, region.hard)
             for plane in (planes.u, planes.v):
                 chroma = region.chroma(plane)
-                _blend(chroma, self._enlarged(chroma, size), chroma_weights, region.hard)
+                blend(chroma, self._enlarged(chroma, size), chroma_weights, region.hard)
 
     def _enlarged(self, pixels: Plane, size: tuple[int, int]) -> Plane:
         height, width = pixels.shape
@@ -108,7 +116,7 @@ class _Solid(PlanarEffect):
         for item, region in found:
             red, green, blue = self.spec.color or item.color
             dimmed = tuple(round(channel * self.intensity) for channel in (red, green, blue))
-            _fill(planes, region, planes.samples((dimmed[0], dimmed[1], dimmed[2])))
+            fill(planes, region, planes.samples((dimmed[0], dimmed[1], dimmed[2])))
 
 
 class _Outline(PlanarEffect):
@@ -116,7 +124,7 @@ class _Outline(PlanarEffect):
 
     def _draw(self, planes: Planes, found: list[tuple[EffectObject, Soft]]) -> None:
         for item, region in found:
-            _outline(planes, region, self._samples(planes, item), self.intensity)
+            outline(planes, region, self._samples(planes, item), self.intensity)
 
 
 class _Overlay(PlanarEffect):
@@ -126,8 +134,8 @@ class _Overlay(PlanarEffect):
         for item, region in found:
             samples = self._samples(planes, item)
             tint = np.asarray(cv2.convertScaleAbs(region.weights, alpha=self.intensity), np.uint8)
-            _blend_samples(planes, region, samples, tint, mean_of_block(tint))
-            _outline(planes, region, samples, _OVERLAY_LINE)
+            blend_samples(planes, region, samples, tint, mean_of_block(tint))
+            outline(planes, region, samples, _OVERLAY_LINE)
 
 
 class _Background(PlanarEffect):
@@ -141,12 +149,12 @@ class _Background(PlanarEffect):
         if kept is None:
             self._change(planes)
             return
-        before = [part.copy() for part in _parts(planes, kept)]
+        before = [part.copy() for part in parts(planes, kept)]
         self._change(planes)
-        chroma_weights = _kept_chroma(kept)
+        chroma_weights = kept_chroma(kept)
         weights = (kept.weights, chroma_weights, chroma_weights)
-        for part, pixels, share in zip(_parts(planes, kept), before, weights, strict=True):
-            _blend(part, pixels, share, kept.hard)
+        for part, pixels, share in zip(parts(planes, kept), before, weights, strict=True):
+            blend(part, pixels, share, kept.hard)
 
     @abstractmethod
     def _change(self, planes: Planes) -> None:
@@ -158,9 +166,9 @@ class _Dim(_Background):
 
     def _change(self, planes: Planes) -> None:
         share = 1 - self.intensity
-        _look_up(planes.y, _BLACK_Y, share)
+        look_up(planes.y, _BLACK_Y, share)
         for plane in (planes.u, planes.v):
-            _look_up(plane, _CHROMA_NEUTRAL, share)
+            look_up(plane, _CHROMA_NEUTRAL, share)
 
 
 class _Desaturate(_Background):
@@ -168,7 +176,7 @@ class _Desaturate(_Background):
 
     def _change(self, planes: Planes) -> None:
         for plane in (planes.u, planes.v):
-            _look_up(plane, _CHROMA_NEUTRAL, 1 - self.intensity)
+            look_up(plane, _CHROMA_NEUTRAL, 1 - self.intensity)
 
 
 class _Cutout(_Background):
@@ -177,7 +185,7 @@ class _Cutout(_Background):
     def _change(self, planes: Planes) -> None:
         samples = planes.samples(self.spec.color or (0, 0, 0))
         for plane, sample in zip((planes.y, planes.u, planes.v), samples, strict=True):
-            _look_up(plane, sample, 1 - self.intensity)
+            look_up(plane, sample, 1 - self.intensity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,55 +246,7 @@ def draw_planar_label(planes: Planes, text: str, color: Color, x_px: float, y_px
     height, width = sprite.opacity.shape
     region = Soft(left, top, left + width, top + height, sprite.opacity, sprite.opacity, False)
     y, u, v = planes.from_rgb(sprite.picture)
-    _blend(region.luma(planes.y), y, sprite.opacity, hard=False)
+    blend(region.luma(planes.y), y, sprite.opacity, hard=False)
     for plane, full in ((planes.u, u), (planes.v, v)):
         half = mean_of_block(full)
-        _blend(region.chroma(plane), half, mean_of_block(sprite.opacity), hard=False)
-
-
-def _outline(planes: Planes, region: Soft, samples: Samples, intensity: float) -> None:
-    opacity = line_opacity(region.inside, outline_px(intensity, *planes.y.shape))
-    _blend_samples(planes, region, samples, opacity, mean_of_block(opacity))
-
-
-def _fill(planes: Planes, region: Soft, samples: Samples) -> None:
-    chroma_weights = region.chroma_weights()
-    if not region.hard:
-        _blend_samples(planes, region, samples, region.weights, chroma_weights)
-        return
-    weights = (region.weights, chroma_weights, chroma_weights)
-    for part, sample, share in zip(_parts(planes, region), samples, weights, strict=True):
-        cv2.copyTo(np.full(part.shape, sample, np.uint8), share, part)
-
-
-def _blend_samples(
-    planes: Planes, region: Soft, samples: Samples, weights: Weights, chroma_weights: Weights
-) -> None:
-    shares = (weights, chroma_weights, chroma_weights)
-    for part, sample, share in zip(_parts(planes, region), samples, shares, strict=True):
-        _blend(part, np.full(part.shape, sample, np.uint8), share, hard=False)
-
-
-def _parts(planes: Planes, region: Soft) -> tuple[Plane, Plane, Plane]:
-    return region.luma(planes.y), region.chroma(planes.u), region.chroma(planes.v)
-
-
-def _kept_chroma(region: Soft) -> Weights:
-    """What of a block's colour is kept: no more than of any of its pixels."""
-    given_up: Weights = 255 - region.weights
-    return 255 - any_of_block(given_up)
-
-
-def _blend(target: Plane, source: Plane, weights: Weights, hard: bool) -> None:
-    """Write `source` into `target` to the share of `weights` (255: wholly). All of one size."""
-    if hard:
-        cv2.copyTo(source, weights, target)
-        return
-    share = weights.astype(np.float32)
-    target[:] = cv2.blendLinear(source, target.copy(), share, 255 - share)
-
-
-def _look_up(plane: Plane, goal: int, share: float) -> None:
-    """Move every sample of a plane towards a goal, which it reaches at share 0."""
-    table = np.rint(goal + (np.arange(256) - goal) * share)
-    cv2.LUT(plane, np.clip(table, 0, 255).astype(np.uint8), plane)
+        blend(region.chroma(plane), half, mean_of_block(sprite.opacity), hard=False)
