@@ -16,6 +16,7 @@ from kinemask.stored.tracking import LeakGuard, TrackedFrame, TrackOptions
 from kinemask.stored.types import (
     AudioTrack,
     DamagedSpan,
+    FramesAtRisk,
     Job,
     JobFile,
     JobObject,
@@ -30,6 +31,7 @@ __all__ = [
     "AudioTrack",
     "DamagedSpan",
     "ExportOptions",
+    "FramesAtRisk",
     "Job",
     "JobFile",
     "JobObject",

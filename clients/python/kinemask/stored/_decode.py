@@ -11,12 +11,14 @@ from kinemask.errors import from_status
 from kinemask.stored.types import (
     AudioTrack,
     DamagedSpan,
+    FramesAtRisk,
     Job,
     JobFile,
     JobKindName,
     JobObject,
     JobProgress,
     JobStateName,
+    RiskName,
     StoredFrame,
     StoredVideo,
     VideoFacts,
@@ -96,6 +98,7 @@ def job(message: jobs_pb2.Job) -> Job:
         start_time=_time(message.start_time) if message.HasField("start_time") else None,
         finish_time=_time(message.finish_time) if message.HasField("finish_time") else None,
         objects=tuple(map(_object, message.track_result.objects)),
+        at_risk=tuple(map(_at_risk, message.track_result.at_risk)),
     )
 
 
@@ -108,6 +111,18 @@ def _object(message: jobs_pb2.ObjectSummary) -> JobObject:
         first_frame=message.first_frame_index,
         last_frame=message.last_frame_index,
         frame_count=message.frame_count,
+    )
+
+
+def _at_risk(message: jobs_pb2.FramesAtRisk) -> FramesAtRisk:
+    known = message.reason in jobs_pb2.RiskReason.values()
+    reason = jobs_pb2.RiskReason.Name(message.reason) if known else "UNSPECIFIED"
+    return FramesAtRisk(
+        first_frame=message.first_frame_index,
+        last_frame=message.last_frame_index,
+        object_id=message.object_id,
+        reason=cast(RiskName, _word(reason, "RISK_REASON_")),
+        message=message.message,
     )
 
 

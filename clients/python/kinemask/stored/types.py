@@ -13,6 +13,19 @@ if TYPE_CHECKING:
     from kinemask.types import RgbImage
 
 JobKindName = Literal["track", "render", "export"]
+RiskName = Literal[
+    "gap covered",
+    "gap open",
+    "low score",
+    "scene cut",
+    "too many objects",
+    "stage degraded",
+    "damaged frame",
+    "name undecided",
+    "unspecified",
+]
+"""Why somebody should look at frames, as RiskReason in jobs.proto; `unspecified` stands for reasons
+that this client does not know."""
 JobStateName = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
 
 
@@ -136,6 +149,19 @@ class JobObject:
 
 
 @dataclass(frozen=True)
+class FramesAtRisk:
+    """Frames that somebody should look at, both ends included."""
+
+    first_frame: int
+    last_frame: int
+    object_id: int
+    """0: it is about no single object."""
+    reason: RiskName
+    message: str
+    """Why, in words, with the figure."""
+
+
+@dataclass(frozen=True)
 class Job:
     """One job."""
 
@@ -158,6 +184,9 @@ class Job:
     finish_time: datetime | None
     objects: tuple[JobObject, ...] = ()
     """What a track job has found, once it has succeeded; not in lists."""
+    at_risk: tuple[FramesAtRisk, ...] = ()
+    """Where a track job is unsure, once it has succeeded, ascending; not in lists. Of a render its
+    audit record tells it."""
 
     @property
     def is_finished(self) -> bool:

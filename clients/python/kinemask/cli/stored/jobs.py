@@ -234,6 +234,7 @@ def _told(job: Job, as_json: bool) -> int:
     """Print a job; the exit code."""
     from kinemask.cli.output import print_json
     from kinemask.cli.stored.bars import described
+    from kinemask.cli.stored.risks import risk_lines
 
     if as_json:
         print_json(_json(job))
@@ -245,6 +246,8 @@ def _told(job: Job, as_json: bool) -> int:
             who = found.name or found.label or "by hand"
             on = f"{found.frame_count} frames from {found.first_frame} to {found.last_frame}"
             print(f"  {found.object_id}  {who}  {on}")
+        for line in risk_lines(job.at_risk):
+            say(line)
     if job.error is not None:
         say(f"error: {job.error.message}")
     return FAILED if job.state == "failed" else OK
@@ -259,6 +262,7 @@ def _json(job: Job) -> dict[str, object]:
         "error": str(job.error) if job.error else None,
         "files": [vars(file) for file in job.files],
         "objects": [vars(found) for found in job.objects],
+        "at_risk": [vars(frames) for frames in job.at_risk],
         "create_time": created,
         "start_time": started,
         "finish_time": finished,
