@@ -86,7 +86,7 @@ class SegmenterSettings(ChassisSettings):
         "and memory for each batch size.",
     )
     sam2_max_batch: int | None = Field(
-        default=None, ge=1, le=256, description="Streams in one batch; unset: 16 on a GPU, else 1."
+        default=None, ge=1, le=256, description="Streams in one batch; unset: 16 on a GPU, else 4."
     )
     sam2_cached_pictures: int = Field(
         default=8, ge=0, le=10_000, description="Pictures whose embeddings wait for a second click."

@@ -68,7 +68,7 @@ class Sam2Config:
     compiled: CompileOptions | None = None
     """Compile the fast tier at the first warm-up; None: do not."""
     max_batch: int | None = None
-    """Streams that run side by side; None: 16 on a GPU, 1 elsewhere, where batches save nothing."""
+    """Streams that run side by side; None: 16 on a GPU, 4 elsewhere, where only small models gain."""
 
 
 class Sam2Engine:
@@ -82,7 +82,7 @@ class Sam2Engine:
         if self._config.precision not in PRECISIONS:
             raise ValueError(f"expected a precision of {list(PRECISIONS)}, got {self._config}")
         self._device = torch.device(_device_name(self._config.device))
-        side_by_side = self._config.max_batch or (16 if self._device.type == "cuda" else 1)
+        side_by_side = self._config.max_batch or (16 if self._device.type == "cuda" else 4)
         self._scheduler = Scheduler(checkpoint.name, side_by_side)
         self._models = Models(checkpoint, self._device, self._config.precision)
         self._pictures = PictureSegmenter(self._config.cached_pictures)
