@@ -68,7 +68,7 @@ class Sam2Config:
     compiled: CompileOptions | None = None
     """Compile the fast tier at the first warm-up; None: do not."""
     max_batch: int | None = None
-    """Streams that run side by side; None: 16 on a GPU, 4 elsewhere, where only small models gain."""
+    """Streams that run side by side; None: 16 on a GPU, 4 elsewhere: only small models gain."""
 
 
 class Sam2Engine:
