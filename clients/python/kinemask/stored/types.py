@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from kinemask.types import RgbImage
 
 JobKindName = Literal["track", "render", "export"]
+JobStateName = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
 RiskName = Literal[
     "gap covered",
     "gap open",
@@ -26,7 +27,6 @@ RiskName = Literal[
 ]
 """Why somebody should look at frames, as RiskReason in jobs.proto; `unspecified` stands for reasons
 that this client does not know."""
-JobStateName = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
 
 
 @dataclass(frozen=True)

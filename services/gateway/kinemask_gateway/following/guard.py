@@ -65,25 +65,24 @@ class Guard:
         self, objects: Sequence[TrackedObject], held: Sequence[TrackedObject]
     ) -> tuple[TrackedObject, ...]:
         """A frame's objects, grown, and what is held on it, one entry an object."""
-        found = {entry.object_id: self._grown(entry) for entry in objects if entry.present}
-        for extra in held:
-            seen = found.get(extra.object_id)
-            if seen is None:
-                found[extra.object_id] = self._grown(extra)
-            else:
-                both = seen.mask(*self._size) | self._grown(extra).mask(*self._size)
-                found[extra.object_id] = with_mask(seen, both)
-        return tuple(self._filled(found[object_id]) for object_id in sorted(found))
+        there = [entry for entry in objects if entry.present]
+        found: dict[int, list[TrackedObject]] = {}
+        for entry in (*there, *held):
+            found.setdefault(entry.object_id, []).append(entry)
+        return tuple(self._covered(found[object_id]) for object_id in sorted(found))
 
-    def _filled(self, entry: TrackedObject) -> TrackedObject:
-        return with_mask(entry, hull(entry.mask(*self._size))) if self._grow_share else entry
+    def _covered(self, parts: Sequence[TrackedObject]) -> TrackedObject:
+        """All that is known of one object on a frame."""
+        if not self._grow_share and len(parts) == 1:
+            return parts[0]
+        mask = np.logical_or.reduce([self._grown(entry) for entry in parts])
+        return with_mask(parts[0], hull(mask) if self._grow_share else mask)
 
-    def _grown(self, entry: TrackedObject) -> TrackedObject:
+    def _grown(self, entry: TrackedObject) -> BoolMask:
         side_px = math.sqrt(entry.area_px)
         if entry.origin is MaskOrigin.BACKWARD_FILL and entry.box_xyxy is not None:
             side_px = max(side_px, _unconfirmed_side(entry.box_xyxy, self._size))
-        grow_px = math.ceil(self._grow_share * side_px)
-        return with_mask(entry, grown(entry.mask(*self._size), grow_px)) if grow_px else entry
+        return grown(entry.mask(*self._size), math.ceil(self._grow_share * side_px))
 
     def cover(self, cover: Cover, frame_index: int) -> TrackedObject | None:
         """The object as it is held on a frame; None if nothing of it is in the picture."""

@@ -7,11 +7,7 @@ import importlib.util
 from kinemask_segmenter.engines.base import SegmenterEngine
 from kinemask_segmenter.engines.flow import FlowEngine
 from kinemask_segmenter.engines.registry import AbsentModel, EngineSet
-from kinemask_segmenter.engines.sam2.checkpoints import (
-    KNOWN,
-    Checkpoint,
-    present,
-)
+from kinemask_segmenter.engines.sam2.checkpoints import KNOWN, Checkpoint, present
 from kinemask_segmenter.settings import SegmenterSettings
 
 _NEEDS = ("torch", "torchvision", "sam2")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 _WHY: Final[Mapping[str, str]] = {
     "gap covered": "something was lost there; the leak guard covers where it may be",
-    "gap open": "something was lost there and nothing covers it; --leak-guard does",
+    "gap open": "something was lost there and nothing covers it",
     "low score": "masks are unsure there",
     "scene cut": "a scene begins there; all was looked for anew",
     "too many objects": "there was more than may be followed",
